@@ -1,0 +1,262 @@
+//! The [`KeySeries`] actor: one per API. It makes data keys, stores and offers each before it is used, and rotates
+//! them by time, by count, or both.
+//!
+//! It owns the current key, the next one and the rotation timer; the supervisor creates it anew when it dies. What
+//! survives a restart is the archive of keys in the store; a new series begins with a new key.
+//!
+//! The reference's `KeySeries` has `key_id`, `encrypt`, `encrypt_key`, `start`, `stop`, `_rotate` and `on_rotate`;
+//! here they are [`Observe`], [`Encrypt`], [`SealKey`], [`Resume`], [`Halt`], [`RotateNow`] and [`Subscribe`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use backon::ExponentialBackoff;
+use tokio::sync::oneshot;
+use xbr_core::KeyId;
+use xbr_core::offer::KeyOffer;
+use xbr_core::payload::DataKey;
+use xbr_store::{KeyRecord, StoreError};
+
+use crate::keyring::{Keyring, LiveKey};
+use crate::messages::MarketError;
+use crate::watch::DeathWatch;
+use crate::wrapper::{WrapError, Wrapper};
+
+mod handlers;
+mod messages;
+mod offering;
+
+pub(crate) use messages::Advance;
+pub use messages::{
+    AttachMarket, DetachMarket, Encrypt, EncryptBatch, Halt, KeyRotated, Observe, OfferPort, Resume,
+    RotateNow, Rotation, SealKey, SealKeyError, SeriesOptions, SeriesStatus, Subscribe,
+};
+use offering::{LiveOffer, backoff, place};
+
+/// The next key is made, stored and offered this long before it is due, or a quarter of the interval if that is less.
+const MAX_LEAD: Duration = Duration::from_secs(5);
+/// How many messages may wait for a series.
+const MAILBOX: usize = 256;
+
+/// The actor; see the module.
+#[derive(Debug)]
+pub struct KeySeries {
+    options: SeriesOptions,
+    keyring: Arc<Keyring>,
+    market: Option<OfferPort>,
+    /// The current and the next key, and earlier ones that are not offered yet.
+    offers: BTreeMap<u64, LiveOffer>,
+    current: Option<KeyId>,
+    subscribers: Vec<Recipient<KeyRotated>>,
+    waiters: Vec<oneshot::Sender<Result<KeyId, WrapError>>>,
+    /// Counts the keys made: the order of `offers`.
+    made: u64,
+    rotations: u64,
+    last_error: Option<String>,
+    preparing: bool,
+    has_next: bool,
+    /// A rotation is wanted as soon as the next key is ready.
+    due: bool,
+    /// Timers of an earlier generation are void: each key has its own.
+    generation: u64,
+    /// Keys that were under way in an earlier epoch are void: halting begins a new one.
+    epoch: u64,
+    backoff: ExponentialBackoff,
+    retry_armed: bool,
+    _death_watch: Option<DeathWatch>,
+}
+
+impl KeySeries {
+    /// A series that makes its first key as soon as it starts. `keyring` is what its wrappers share: a series that
+    /// takes over from one that died goes on with it.
+    pub(crate) fn new(
+        options: SeriesOptions,
+        keyring: Arc<Keyring>,
+        market: Option<OfferPort>,
+        death_watch: Option<DeathWatch>,
+    ) -> Self {
+        let current = keyring.current().map(|key| key.key_id);
+        Self {
+            options,
+            keyring,
+            market,
+            offers: BTreeMap::new(),
+            // What a predecessor left behind is replaced as soon as there is a key of this series' own.
+            due: current.is_some(),
+            current,
+            subscribers: Vec::new(),
+            waiters: Vec::new(),
+            made: 0,
+            rotations: 0,
+            last_error: None,
+            preparing: false,
+            has_next: false,
+            generation: 0,
+            epoch: 0,
+            backoff: backoff(),
+            retry_armed: false,
+            _death_watch: death_watch,
+        }
+    }
+
+    /// Starts a series that stands alone, and gives the wrapper of its payloads.
+    pub fn spawn(options: SeriesOptions) -> (Addr<Self>, Wrapper) {
+        let keyring = Arc::new(Keyring::default());
+        let series = Self::new(options.clone(), keyring.clone(), None, None).start();
+        let wrapper = Self::wrapper_of(&options, keyring, &series);
+        (series, wrapper)
+    }
+
+    pub(crate) fn wrapper_of(options: &SeriesOptions, keyring: Arc<Keyring>, series: &Addr<Self>) -> Wrapper {
+        let terms = &options.terms;
+        let series = series.clone().recipient();
+        Wrapper::new(
+            terms.api_id,
+            terms.prefix.clone(),
+            keyring,
+            options.entropy.clone(),
+            series,
+            options.patience,
+        )
+    }
+
+    /// Makes the next key: stored, then offered, then linked.
+    fn prepare(&mut self, ctx: &mut Context<Self>) {
+        if self.preparing || self.has_next || self.keyring.is_stopped() {
+            return;
+        }
+        self.preparing = true;
+        let now_ns = self.options.clock.now_ns();
+        let key_id = KeyId::random();
+        let key = DataKey::generate(&*self.options.entropy);
+        let offer = self.options.terms.offer(key_id, now_ns);
+        let record = KeyRecord {
+            key_id,
+            api_id: offer.api_id,
+            key: key.clone(),
+            price: offer.price,
+            created_ns: now_ns,
+            expires_ns: offer.expires_ns,
+            offered_ns: None,
+        };
+        let stored = self.options.store.insert_key(record);
+        let market = self.market.clone();
+        let epoch = self.epoch;
+        let work = async move {
+            stored.await?;
+            let offered = match market {
+                Some(market) => place(&market, offer.clone()).await,
+                None => Err(MarketError::NotJoined),
+            };
+            Ok((offer, offered))
+        };
+        let done = work.into_actor(self).map(move |result, series, ctx| {
+            if series.epoch == epoch {
+                series.prepared(key, result, ctx);
+            }
+        });
+        ctx.spawn(done);
+    }
+
+    fn prepared(
+        &mut self,
+        key: DataKey,
+        result: Result<(KeyOffer, Result<(), MarketError>), StoreError>,
+        ctx: &mut Context<Self>,
+    ) {
+        self.preparing = false;
+        match result {
+            Ok((offer, offered)) => {
+                let key_id = offer.key_id;
+                self.made += 1;
+                self.offers.insert(self.made, LiveOffer { offer, offered: false });
+                self.note_offer(self.made, offered, ctx);
+                let count = self.options.rotation.count;
+                self.keyring.link(Arc::new(LiveKey::new(key_id, key, count)));
+                self.has_next = self.current.is_some();
+                self.settle(ctx);
+            }
+            Err(error) => {
+                // Without a durable key there is nothing to rotate to: the current one serves on.
+                self.report("cannot store a data key", &error);
+                let delay = self.backoff.next().unwrap_or(MAX_LEAD);
+                let epoch = self.epoch;
+                ctx.run_later(delay, move |series, ctx| {
+                    if series.epoch == epoch {
+                        series.prepare(ctx);
+                    }
+                });
+            }
+        }
+    }
+
+    /// Brings the actor up to date with the keyring, which wrappers may have moved on.
+    fn settle(&mut self, ctx: &mut Context<Self>) {
+        if self.due || self.keyring.is_exhausted() {
+            self.keyring.rotate();
+        }
+        let Some(current) = self.keyring.current().map(|key| key.key_id) else { return };
+        if self.current != Some(current) {
+            self.rotated(current, ctx);
+        }
+    }
+
+    fn rotated(&mut self, key_id: KeyId, ctx: &mut Context<Self>) {
+        let previous = self.current.replace(key_id);
+        self.due = false;
+        self.has_next = false;
+        self.rotations += 1;
+        let offered = self.offers.values().any(|live| live.offer.key_id == key_id && live.offered);
+        let event = KeyRotated { api_id: self.options.terms.api_id, key_id, previous, offered };
+        tracing::debug!(api_id = %event.api_id, %key_id, offered, "key rotated");
+        self.subscribers
+            .retain(|subscriber| !matches!(subscriber.try_send(event.clone()), Err(SendError::Closed(_))));
+        for waiter in self.waiters.drain(..) {
+            // Whoever asked may have gone.
+            let _ = waiter.send(Ok(key_id));
+        }
+        self.forget_settled_offers();
+        self.arm(ctx);
+        // When the end of a count comes is unknown, so the next key is made at once.
+        if self.options.rotation.count.is_some() {
+            self.prepare(ctx);
+        }
+    }
+
+    /// Arms the timers of the current key.
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        self.generation += 1;
+        let generation = self.generation;
+        let Some(interval) = self.options.rotation.interval else { return };
+        let lead = MAX_LEAD.min(interval / 4);
+        ctx.run_later(interval - lead, move |series, ctx| {
+            if series.generation == generation {
+                series.prepare(ctx);
+            }
+        });
+        ctx.run_later(interval, move |series, ctx| {
+            if series.generation == generation {
+                series.due = true;
+                series.prepare(ctx);
+                series.settle(ctx);
+            }
+        });
+    }
+
+    fn report(&mut self, what: &'static str, error: &dyn std::fmt::Display) {
+        let text = format!("{what}: {error}");
+        tracing::warn!(api_id = %self.options.terms.api_id, "{text}");
+        self.last_error = Some(text);
+    }
+}
+
+impl Actor for KeySeries {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        self.prepare(ctx);
+    }
+}

@@ -1,0 +1,242 @@
+//! The current key of a series, where every thread can use it without a lock and without asking the actor.
+//!
+//! The [`KeySeries`](crate::key_series::KeySeries) actor alone decides which key is current: it links the next key to
+//! the current one when that is ready, and moves on when the interval has passed. The count of a key is an atomic that
+//! hands out exactly N uses; a caller who finds none left follows the link. Nothing here survives a restart.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::{ArcSwapOption, Guard};
+use tokio::sync::Notify;
+use xbr_core::KeyId;
+use xbr_core::payload::DataKey;
+
+/// A key that payloads are, or will be, encrypted with.
+#[derive(Debug)]
+pub(crate) struct LiveKey {
+    pub(crate) key_id: KeyId,
+    pub(crate) key: DataKey,
+    /// How many uses are left; `u64::MAX` stands for no limit.
+    uses_left: AtomicU64,
+    /// The key that follows, once it is durable and its offer was tried.
+    next: ArcSwapOption<LiveKey>,
+}
+
+impl LiveKey {
+    pub(crate) fn new(key_id: KeyId, key: DataKey, count: Option<u64>) -> Self {
+        Self {
+            key_id,
+            key,
+            uses_left: AtomicU64::new(count.unwrap_or(u64::MAX)),
+            next: ArcSwapOption::empty(),
+        }
+    }
+
+    /// Takes one use; `None` when there is none left, else how many are left after it.
+    fn take_use(&self) -> Option<u64> {
+        let take = |left: u64| match left {
+            u64::MAX => Some(u64::MAX),
+            left => left.checked_sub(1),
+        };
+        let before = self.uses_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
+        take(before)
+    }
+
+    /// How many uses are left; `None` for no limit.
+    pub(crate) fn uses_left(&self) -> Option<u64> {
+        Some(self.uses_left.load(Ordering::Relaxed)).filter(|left| *left != u64::MAX)
+    }
+}
+
+/// A key that was taken for one use.
+pub(crate) struct Use {
+    pub(crate) key: Arc<LiveKey>,
+    /// Whether the caller should tell the actor that a key has come to its end.
+    pub(crate) exhausted: bool,
+}
+
+/// The series' chain of keys, shared by the actor and everybody who wraps.
+#[derive(Debug, Default)]
+pub(crate) struct Keyring {
+    current: ArcSwapOption<LiveKey>,
+    stopped: AtomicBool,
+    /// Wakes those who found no use left and no next key.
+    changed: Notify,
+}
+
+impl Keyring {
+    /// The current key.
+    pub(crate) fn current(&self) -> Option<Arc<LiveKey>> {
+        self.current.load_full()
+    }
+
+    /// Takes a use of the current key, or of the next one when the current is used up; `None` when that is not ready.
+    pub(crate) fn take(&self) -> Option<Use> {
+        let mut exhausted = false;
+        loop {
+            let current = self.current.load();
+            let key = Option::as_ref(&current)?;
+            if let Some(left) = key.take_use() {
+                return Some(Use { key: key.clone(), exhausted: exhausted || left == 0 });
+            }
+            exhausted = true;
+            let next = key.next.load_full()?;
+            self.advance(&current, next);
+        }
+    }
+
+    /// Like [`take`](Self::take), but waits for the next key; `None` when the series is stopped. `ask` is called
+    /// before waiting, so that the actor knows.
+    pub(crate) async fn take_or_wait(&self, mut ask: impl FnMut()) -> Option<Use> {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // Registered before the look, so that a change in between is not missed.
+            changed.as_mut().enable();
+            if self.is_stopped() {
+                return None;
+            }
+            if let Some(taken) = self.take() {
+                return Some(taken);
+            }
+            ask();
+            changed.await;
+        }
+    }
+
+    /// Waits until there is a key, or the series is stopped.
+    pub(crate) async fn first(&self) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.is_stopped() || self.current.load().is_some() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Puts a key at the end of the chain. Only the actor calls it.
+    pub(crate) fn link(&self, key: Arc<LiveKey>) {
+        match self.last() {
+            Some(last) => last.next.store(Some(key)),
+            None => self.current.store(Some(key)),
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Moves on to the last key of the chain, whatever is used up or not. Only the actor calls it.
+    pub(crate) fn rotate(&self) {
+        self.current.store(self.last());
+        self.changed.notify_waiters();
+    }
+
+    fn last(&self) -> Option<Arc<LiveKey>> {
+        let mut last = self.current()?;
+        while let Some(next) = last.next.load_full() {
+            last = next;
+        }
+        Some(last)
+    }
+
+    /// Whether the current key has no use left.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.current().is_some_and(|key| key.uses_left() == Some(0))
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Nobody takes a key from now on, and nobody waits.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// Forgets all keys and serves again. Only the actor calls it.
+    pub(crate) fn reset(&self) {
+        self.current.store(None);
+        self.stopped.store(false, Ordering::Release);
+    }
+
+    /// A compare-and-swap: whoever comes late finds that it was done.
+    fn advance(&self, from: &Guard<Option<Arc<LiveKey>>>, to: Arc<LiveKey>) {
+        self.current.compare_and_swap(from, Some(to));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use xbr_core::crypto::UserspaceEntropy;
+
+    use super::*;
+
+    fn key(count: Option<u64>) -> Arc<LiveKey> {
+        Arc::new(LiveKey::new(KeyId::random(), DataKey::generate(&UserspaceEntropy), count))
+    }
+
+    #[test]
+    fn a_count_of_n_is_exactly_n_uses_from_many_threads() {
+        const COUNT: u64 = 1000;
+        let keyring = Keyring::default();
+        for _ in 0..8 {
+            keyring.link(key(Some(COUNT)));
+        }
+        let uses = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut uses: HashMap<KeyId, u64> = HashMap::new();
+                        while let Some(taken) = keyring.take() {
+                            *uses.entry(taken.key.key_id).or_default() += 1;
+                        }
+                        uses
+                    })
+                })
+                .collect();
+            let mut total: HashMap<KeyId, u64> = HashMap::new();
+            for thread in threads {
+                for (key, uses) in thread.join().unwrap() {
+                    *total.entry(key).or_default() += uses;
+                }
+            }
+            total
+        });
+        assert_eq!(uses.len(), 8);
+        assert!(uses.values().all(|uses| *uses == COUNT), "{uses:?}");
+    }
+
+    #[test]
+    fn a_rotation_needs_a_next_key() {
+        let keyring = Keyring::default();
+        keyring.rotate();
+        assert!(keyring.take().is_none());
+        let first = key(None);
+        keyring.link(first.clone());
+        keyring.rotate();
+        assert_eq!(keyring.current().unwrap().key_id, first.key_id);
+        let next = key(None);
+        keyring.link(next.clone());
+        assert_eq!(keyring.current().unwrap().key_id, first.key_id);
+        keyring.rotate();
+        assert_eq!(keyring.current().unwrap().key_id, next.key_id);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_woken_by_the_next_key_and_by_stop() {
+        let keyring = Keyring::default();
+        let mut asked = 0;
+        let (taken, ()) = tokio::join!(keyring.take_or_wait(|| asked += 1), async {
+            keyring.link(key(Some(1)));
+        });
+        assert!(taken.is_some_and(|taken| taken.exhausted));
+        let (none, ()) = tokio::join!(keyring.take_or_wait(|| asked += 1), async { keyring.stop() });
+        assert!(none.is_none());
+        assert_eq!(asked, 2);
+    }
+}

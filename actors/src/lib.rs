@@ -1,0 +1,44 @@
+//! The XBR seller as a system of actors, to be embedded in any program or run by the `xbr-seller` service.
+//!
+//! | actor | owns | survives a restart |
+//! |---|---|---|
+//! | [`KeySeries`], one per API | the current and the next key, the rotation timer | the archive of keys, in the store |
+//! | [`ChannelLedger`] | sequence and balance of every paying channel | everything, in the store |
+//! | [`MarketMaker`] | the WAMP session | nothing |
+//! | [`Seller`] | the children, and the state of the whole | nothing |
+//!
+//! They exchange typed messages and share no lock. An embedder sees none of it: it holds a [`SellerHandle`], usable
+//! from any tokio runtime. Wrapping a payload does not go through a mailbox: the series publishes its current key as
+//! an immutable snapshot, and the caller encrypts on its own thread.
+
+mod channel_ledger;
+mod clock;
+mod compute;
+mod handle;
+mod in_flight;
+pub mod key_series;
+mod keyring;
+mod market_maker;
+pub mod messages;
+mod options;
+mod sale;
+pub mod seller;
+mod start;
+mod watch;
+mod wrapper;
+
+pub use channel_ledger::{ChannelLedger, ChannelStatus};
+pub use clock::{Clock, SystemClock};
+pub use handle::{SellerHandle, SpawnError};
+pub use key_series::{KeyRotated, KeySeries, Rotation};
+pub use market_maker::{MarketMaker, MarketOptions};
+pub use options::{ApiError, ApiOptions, SellerOptions};
+pub use seller::{ChannelReport, Seller, SellerState, SellerStatus};
+pub use start::StartError;
+pub use wrapper::{WrapError, Wrapped, Wrapper};
+
+/// The messages of the [`ChannelLedger`].
+pub mod ledger {
+    pub use crate::channel_ledger::{Attach, CommitClose, CommitSale, LedgerOptions, Load, Observe};
+    pub use crate::sale::{PreparedClose, PreparedSale, PreparingClose, PreparingSale};
+}

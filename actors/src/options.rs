@@ -1,0 +1,129 @@
+//! What an embedder decides: who the seller is, what it sells, and how long it waits.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use xbr_core::channel::Reconcile;
+use xbr_core::crypto::{Entropy, UserspaceEntropy};
+use xbr_core::offer::{OfferTerms, TermsError};
+use xbr_core::signer::Signer;
+use xbr_core::{Address, Amount, ProviderId};
+use xbr_store::Store;
+
+use crate::clock::{Clock, SystemClock};
+use crate::key_series::Rotation;
+
+/// One seller. [`SellerOptions::new`] fills in the defaults.
+#[derive(Clone)]
+pub struct SellerOptions {
+    /// The market maker whose signature counts.
+    pub market_maker: Address,
+    /// Who signs for the seller's delegate.
+    pub signer: Arc<dyn Signer>,
+    /// Where channels, receipts and keys are kept.
+    pub store: Arc<dyn Store>,
+    /// Under which name the provider's procedures are registered.
+    pub provider_id: ProviderId,
+    /// How deviations in the seller's favour are treated.
+    pub reconcile: Reconcile,
+    /// The block that off-chain states are signed for (`closeAt`): 1 on both sides of the reference.
+    pub close_at: Amount,
+    /// For how long a wrapper waits for a key that is not ready.
+    pub wrap_patience: Duration,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Where keys and nonces come from.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl SellerOptions {
+    /// A seller with the reference's defaults: the provider id is the signer's public key, off-chain states are signed
+    /// for block 1, deviations in the seller's favour are taken.
+    pub fn new(market_maker: Address, signer: Arc<dyn Signer>, store: Arc<dyn Store>) -> Self {
+        Self {
+            market_maker,
+            provider_id: ProviderId::from_public_key(&signer.public_key()),
+            signer,
+            store,
+            reconcile: Reconcile::default(),
+            close_at: Amount::from_units(1),
+            wrap_patience: Duration::from_secs(30),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(UserspaceEntropy),
+        }
+    }
+}
+
+impl fmt::Debug for SellerOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SellerOptions")
+            .field("market_maker", &self.market_maker)
+            .field("address", &self.signer.address())
+            .field("reconcile", &self.reconcile)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One API: on which terms its keys are sold, and when they are replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiOptions {
+    /// The terms of the offers.
+    pub terms: OfferTerms,
+    /// When a key is replaced.
+    pub rotation: Rotation,
+}
+
+/// Why an API cannot be sold as asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    /// There is one with this id already.
+    #[error("the API {api_id} exists already")]
+    Exists {
+        /// The API.
+        api_id: xbr_core::ApiId,
+    },
+    /// The terms are not those that a market maker takes.
+    #[error(transparent)]
+    Terms(#[from] TermsError),
+    /// Neither an interval nor a count.
+    #[error("a rotation needs an interval, a count, or both")]
+    NoRotation,
+    /// An interval below a millisecond, or a count of zero.
+    #[error("a rotation needs an interval of at least 1 ms and a count of at least 1")]
+    TooFast,
+    /// The key outlives its offer.
+    #[error("expires_after must be longer than the rotation interval, which must be set")]
+    OutlivesOffer,
+    /// The first key did not become ready.
+    #[error("no data key became ready within {waited:?}; see the log for what the store says")]
+    NoKey {
+        /// For how long it was waited.
+        waited: Duration,
+    },
+    /// The seller has gone.
+    #[error("the seller has gone")]
+    Gone,
+}
+
+impl ApiOptions {
+    /// Checks what can be known beforehand.
+    ///
+    /// # Errors
+    /// The first [`ApiError`] that applies.
+    pub fn check(&self) -> Result<(), ApiError> {
+        self.terms.check()?;
+        let Rotation { interval, count } = self.rotation;
+        if interval.is_none() && count.is_none() {
+            return Err(ApiError::NoRotation);
+        }
+        if interval.is_some_and(|interval| interval < Duration::from_millis(1)) || count == Some(0) {
+            return Err(ApiError::TooFast);
+        }
+        match (self.terms.expires_after, interval) {
+            (Some(validity), Some(interval)) if validity > interval => Ok(()),
+            (Some(_), _) => Err(ApiError::OutlivesOffer),
+            (None, _) => Ok(()),
+        }
+    }
+}

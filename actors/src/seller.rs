@@ -1,0 +1,265 @@
+//! The [`Seller`] actor: the supervisor of one seller. It owns the children (a [`KeySeries`] per API, the
+//! [`ChannelLedger`], the market maker's session), starts and stops them in order, passes sales on to the ledger, and
+//! replaces a child that died.
+//!
+//! Nothing of it survives a restart but the ledger and the archive in the store; the APIs come from the
+//! configuration or the embedder.
+
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use arc_swap::ArcSwap;
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use lru::LruCache;
+use tokio::sync::{oneshot, watch};
+use xbr_core::channel::ChannelTerms;
+use xbr_core::wire::MarketDomain;
+use xbr_core::{ApiId, ChannelId, KeyId};
+use xbr_store::KeyRecord;
+
+use crate::channel_ledger::{ChannelLedger, LedgerOptions};
+use crate::in_flight::InFlight;
+use crate::key_series::{KeySeries, OfferPort, SeriesOptions};
+use crate::keyring::Keyring;
+use crate::messages::{MarketError, MarketPort, Publish, SessionLost, ask};
+use crate::options::{ApiOptions, SellerOptions};
+use crate::start::StartError;
+use crate::watch::{Child, ChildDied, DeathWatch};
+use crate::wrapper::Wrapper;
+
+mod apis;
+mod lifecycle;
+mod messages;
+mod sales;
+
+pub use messages::{
+    AddApi, Balance, BalanceError, ChannelReport, Observe, OnRotate, RemoveApi, SellerState, SellerStatus,
+    Start, Stop,
+};
+
+/// How many data keys are kept at hand for sales; the others are read from the archive.
+const KEYS_AT_HAND: NonZeroUsize = NonZeroUsize::new(4096).expect("4096 is not zero");
+/// How long after a child's death its successor is made: one that dies at once must not keep the arbiter busy.
+const MOURNING: Duration = Duration::from_millis(100);
+/// How many messages may wait for the seller.
+const MAILBOX: usize = 4096;
+
+/// Makes the actor of the market maker's session: once at the start, and again when it died.
+pub type MarketFactory = Box<dyn FnMut(Option<MarketWatch>) -> MarketPort>;
+
+/// To be kept by the actor that a [`MarketFactory`] makes, as a field: its drop tells the seller that it died.
+#[derive(Debug)]
+pub struct MarketWatch(#[expect(dead_code, reason = "its drop is what matters")] DeathWatch);
+
+/// What every wrapper of a seller is found by. Swapped as a whole when an API comes or goes.
+pub(crate) type Directory = Arc<ArcSwap<HashMap<ApiId, Wrapper>>>;
+
+/// The actor; see the module.
+pub struct Seller {
+    options: Arc<SellerOptions>,
+    make_market: MarketFactory,
+    /// `None` only before the actor has started.
+    children: Option<Children>,
+    apis: BTreeMap<ApiId, Api>,
+    directory: Directory,
+    state: watch::Sender<SellerState>,
+    /// Whether a market maker may be asked for anything, and who it is.
+    domain: Option<MarketDomain>,
+    terms: BTreeMap<ChannelId, Arc<ChannelTerms>>,
+    keys_at_hand: LruCache<KeyId, KeyRecord>,
+    serving: bool,
+    in_flight: InFlight,
+    start_waiters: Vec<oneshot::Sender<Result<(), StartError>>>,
+    stop_waiters: Vec<oneshot::Sender<()>>,
+    /// What was begun in an earlier epoch is void: each stop begins a new one.
+    epoch: u64,
+    session_lost: bool,
+    backoff: ExponentialBackoff,
+}
+
+struct Children {
+    ledger: Addr<ChannelLedger>,
+    market: MarketPort,
+}
+
+struct Api {
+    options: SeriesOptions,
+    keyring: Arc<Keyring>,
+    series: Addr<KeySeries>,
+    on_rotate: Vec<Recipient<crate::key_series::KeyRotated>>,
+}
+
+fn backoff() -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(30))
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+impl Seller {
+    /// A seller that is not started. `make_market` makes the actor through which the market maker is reached.
+    pub fn new(options: SellerOptions, make_market: MarketFactory) -> Self {
+        Self {
+            options: Arc::new(options),
+            make_market,
+            children: None,
+            apis: BTreeMap::new(),
+            directory: Directory::default(),
+            state: watch::Sender::new(SellerState::None),
+            domain: None,
+            terms: BTreeMap::new(),
+            keys_at_hand: LruCache::new(KEYS_AT_HAND),
+            serving: false,
+            in_flight: InFlight::default(),
+            start_waiters: Vec::new(),
+            stop_waiters: Vec::new(),
+            epoch: 0,
+            session_lost: false,
+            backoff: backoff(),
+        }
+    }
+
+    pub(crate) fn directory(&self) -> Directory {
+        self.directory.clone()
+    }
+
+    pub(crate) fn state(&self) -> watch::Receiver<SellerState> {
+        self.state.subscribe()
+    }
+
+    fn current_state(&self) -> SellerState {
+        *self.state.borrow()
+    }
+
+    fn set_state(&self, state: SellerState) {
+        let before = self.state.send_replace(state);
+        if before != state {
+            tracing::debug!(?before, now = ?state, "seller state");
+        }
+    }
+
+    fn make_ledger(&self, ctx: &Context<Self>) -> Addr<ChannelLedger> {
+        let options = LedgerOptions {
+            store: self.options.store.clone(),
+            clock: self.options.clock.clone(),
+            delegate: self.options.signer.address(),
+            reconcile: self.options.reconcile,
+        };
+        ChannelLedger::watched(options, DeathWatch::new(Child::Ledger, ctx.address().recipient())).start()
+    }
+
+    fn make_series(
+        &self,
+        options: SeriesOptions,
+        keyring: Arc<Keyring>,
+        ctx: &Context<Self>,
+    ) -> Addr<KeySeries> {
+        let child = Child::Series(options.terms.api_id);
+        let watch = DeathWatch::new(child, ctx.address().recipient());
+        KeySeries::new(options, keyring, self.offer_port(), Some(watch)).start()
+    }
+
+    /// Where offers are placed now, if a market maker serves.
+    fn offer_port(&self) -> Option<OfferPort> {
+        let children = self.children.as_ref().filter(|_| self.serving)?;
+        let (place, revoke) = (children.market.place_offer.clone(), children.market.revoke_offer.clone());
+        Some(OfferPort { place, revoke })
+    }
+
+    fn make_market(&mut self, ctx: &Context<Self>) -> MarketPort {
+        (self.make_market)(Some(MarketWatch(DeathWatch::new(Child::Market, ctx.address().recipient()))))
+    }
+}
+
+impl Actor for Seller {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        let ledger = self.make_ledger(ctx);
+        let market = self.make_market(ctx);
+        self.children = Some(Children { ledger, market });
+    }
+}
+
+impl Handler<ChildDied> for Seller {
+    type Result = ();
+
+    fn handle(&mut self, message: ChildDied, ctx: &mut Self::Context) {
+        // A removed API's series dies as it should.
+        if matches!(message.0, Child::Series(api_id) if !self.apis.contains_key(&api_id)) {
+            return;
+        }
+        tracing::error!(child = ?message.0, "an actor died, making another");
+        ctx.run_later(MOURNING, move |seller, ctx| seller.replace(message.0, ctx));
+    }
+}
+
+impl Seller {
+    /// A child that died mid-handler leaves an unknown outcome: its successor begins with what is durable.
+    fn replace(&mut self, child: Child, ctx: &mut Context<Self>) {
+        match child {
+            Child::Series(api_id) => self.replace_series(api_id, ctx),
+            Child::Ledger => {
+                let ledger = self.make_ledger(ctx);
+                if let Some(children) = &mut self.children {
+                    children.ledger = ledger;
+                }
+                self.restart_session("the ledger died", ctx);
+            }
+            Child::Market => {
+                let market = self.make_market(ctx);
+                if let Some(children) = &mut self.children {
+                    children.market = market;
+                }
+                self.restart_session("the session actor died", ctx);
+            }
+        }
+    }
+
+    fn replace_series(&mut self, api_id: ApiId, ctx: &Context<Self>) {
+        let Some(api) = self.apis.get(&api_id) else { return };
+        let series = self.make_series(api.options.clone(), api.keyring.clone(), ctx);
+        if let Some(api) = self.apis.get_mut(&api_id) {
+            for subscriber in &api.on_rotate {
+                // A fresh mailbox has room.
+                let _ = series.try_send(crate::key_series::Subscribe(subscriber.clone()));
+            }
+            api.series = series;
+        }
+        self.publish_directory();
+    }
+}
+
+impl Handler<Publish> for Seller {
+    type Result = ResponseFuture<Result<(), MarketError>>;
+
+    fn handle(&mut self, message: Publish, _: &mut Self::Context) -> Self::Result {
+        let publish = self.children.as_ref().map(|children| children.market.publish.clone());
+        Box::pin(async move {
+            match publish {
+                Some(publish) => ask(&publish, message).await,
+                None => Err(MarketError::NotJoined),
+            }
+        })
+    }
+}
+
+impl Handler<SessionLost> for Seller {
+    type Result = ();
+
+    fn handle(&mut self, message: SessionLost, ctx: &mut Self::Context) {
+        self.restart_session(&message.reason, ctx);
+    }
+}
+
+impl std::fmt::Debug for Seller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seller").field("options", &self.options).finish_non_exhaustive()
+    }
+}

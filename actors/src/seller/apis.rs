@@ -1,0 +1,122 @@
+//! Adding and removing APIs, and telling what there is.
+
+use std::collections::HashMap;
+
+use super::*;
+use crate::channel_ledger;
+use crate::key_series::{self, Halt, KeyRotated, SeriesOptions, Subscribe};
+use crate::messages::{FetchBalance, ask};
+use crate::options::ApiError;
+
+impl Seller {
+    /// Lets every handle find the wrappers that there are now.
+    pub(super) fn publish_directory(&self) {
+        let wrappers: HashMap<_, _> = self
+            .apis
+            .iter()
+            .map(|(api_id, api)| {
+                (*api_id, KeySeries::wrapper_of(&api.options, api.keyring.clone(), &api.series))
+            })
+            .collect();
+        self.directory.store(Arc::new(wrappers));
+    }
+
+    fn add(&mut self, options: ApiOptions, ctx: &Context<Self>) -> Result<Arc<Keyring>, ApiError> {
+        options.check()?;
+        let api_id = options.terms.api_id;
+        if self.apis.contains_key(&api_id) {
+            return Err(ApiError::Exists { api_id });
+        }
+        let options = SeriesOptions {
+            terms: options.terms,
+            rotation: options.rotation,
+            store: self.options.store.clone(),
+            clock: self.options.clock.clone(),
+            entropy: self.options.entropy.clone(),
+            patience: self.options.wrap_patience,
+        };
+        let keyring = Arc::new(Keyring::default());
+        let series = self.make_series(options.clone(), keyring.clone(), ctx);
+        self.apis.insert(api_id, Api { options, keyring: keyring.clone(), series, on_rotate: Vec::new() });
+        self.publish_directory();
+        Ok(keyring)
+    }
+}
+
+impl Handler<AddApi> for Seller {
+    type Result = ResponseFuture<Result<(), ApiError>>;
+
+    fn handle(&mut self, message: AddApi, ctx: &mut Self::Context) -> Self::Result {
+        let waited = self.options.wrap_patience;
+        match self.add(message.0, ctx) {
+            Ok(keyring) => Box::pin(async move {
+                tokio::time::timeout(waited, keyring.first()).await.map_err(|_| ApiError::NoKey { waited })
+            }),
+            Err(error) => Box::pin(async move { Err(error) }),
+        }
+    }
+}
+
+impl Handler<RemoveApi> for Seller {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, message: RemoveApi, _: &mut Self::Context) -> Self::Result {
+        let Some(api) = self.apis.remove(&message.0) else { return Box::pin(async { false }) };
+        self.publish_directory();
+        Box::pin(async move {
+            // A series that has died has nothing to revoke any more.
+            let _ = api.series.send(Halt).await;
+            true
+        })
+    }
+}
+
+impl Handler<OnRotate> for Seller {
+    type Result = bool;
+
+    fn handle(&mut self, message: OnRotate, _: &mut Self::Context) -> bool {
+        let Some(api) = self.apis.get_mut(&message.api_id) else { return false };
+        let subscriber: Recipient<KeyRotated> = message.subscriber;
+        api.on_rotate.push(subscriber.clone());
+        api.series.try_send(Subscribe(subscriber)).is_ok()
+    }
+}
+
+impl Handler<Balance> for Seller {
+    type Result = ResponseFuture<Result<Vec<ChannelReport>, BalanceError>>;
+
+    fn handle(&mut self, _: Balance, _: &mut Self::Context) -> Self::Result {
+        let Some(children) = &self.children else { return Box::pin(async { Err(BalanceError::Gone) }) };
+        let statuses = children.ledger.send(channel_ledger::Observe);
+        let fetch = children.market.fetch_balance.clone();
+        Box::pin(async move {
+            let statuses = statuses.await.map_err(|_| BalanceError::Gone)?;
+            let reports = statuses.into_iter().map(|local| async {
+                let channel_id = local.channel.terms.channel_id;
+                let remote = ask(&fetch, FetchBalance { channel_id }).await;
+                ChannelReport { local, remote }
+            });
+            Ok(futures_util::future::join_all(reports).await)
+        })
+    }
+}
+
+impl Handler<Observe> for Seller {
+    type Result = ResponseFuture<SellerStatus>;
+
+    fn handle(&mut self, _: Observe, _: &mut Self::Context) -> Self::Result {
+        let state = self.current_state();
+        let channels = self.children.as_ref().map(|children| children.ledger.send(channel_ledger::Observe));
+        let apis: Vec<_> = self.apis.values().map(|api| api.series.send(key_series::Observe)).collect();
+        Box::pin(async move {
+            let channels = match channels {
+                Some(channels) => channels.await.unwrap_or_default(),
+                None => Vec::new(),
+            };
+            // A series that has just died is missing until its successor answers.
+            let apis =
+                futures_util::future::join_all(apis).await.into_iter().filter_map(Result::ok).collect();
+            SellerStatus { state, apis, channels }
+        })
+    }
+}

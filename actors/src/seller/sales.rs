@@ -1,0 +1,211 @@
+//! Passing sales and closes on to the ledger: the cheap checks here, the computations on worker threads, the order
+//! and the money in the ledger.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use xbr_core::ChannelSeq;
+use xbr_core::channel::ChannelState;
+use xbr_core::reject::{CloseReject, SaleReject};
+use xbr_core::wire::{ChannelInfo, CloseReceipt, SellReceipt, SellRequest, uri};
+use xbr_store::KeyLookup;
+
+use super::*;
+use crate::channel_ledger::{Attach, CommitClose, CommitSale};
+use crate::messages::{CloseChannel, FetchBalance, FetchChannel, MarketError, Sell, ask};
+use crate::sale::{self, PreparedSale};
+use crate::start::{check_channel, terms_before, terms_of};
+
+/// A key was read from the archive.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct KeyRead(KeyRecord);
+
+/// A channel was attached at its first use.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct ChannelAttached(Arc<ChannelTerms>);
+
+/// What the unordered part of a sale needs.
+struct Preparation {
+    request: SellRequest,
+    options: Arc<SellerOptions>,
+    domain: MarketDomain,
+    key: Option<KeyRecord>,
+    terms: Option<Arc<ChannelTerms>>,
+    ledger: Addr<ChannelLedger>,
+    market: MarketPort,
+    seller: Addr<Seller>,
+}
+
+impl Preparation {
+    async fn run(self) -> Result<PreparedSale, SaleReject> {
+        let key = match &self.key {
+            Some(key) => key.clone(),
+            None => self.read_key().await?,
+        };
+        let terms = match &self.terms {
+            Some(terms) => terms.clone(),
+            None => self.first_use().await?,
+        };
+        sale::prepare_sale(self.request, terms, key, self.options.signer.clone()).await
+    }
+
+    async fn read_key(&self) -> Result<KeyRecord, SaleReject> {
+        match self.options.store.key(self.request.key_id).await {
+            Ok(KeyLookup::Found(key)) => {
+                // Only to have it at hand: it does not matter when the mailbox is full.
+                let _ = self.seller.try_send(KeyRead(key.clone()));
+                Ok(key)
+            }
+            Ok(KeyLookup::Retired) => Err(SaleReject::KeyRetired),
+            Ok(KeyLookup::Unknown) => Err(SaleReject::NoSuchKey),
+            Err(error) => {
+                tracing::error!(key_id = %self.request.key_id, %error, "cannot read a data key");
+                Err(SaleReject::Unavailable { reason: "the key archive failed" })
+            }
+        }
+    }
+
+    /// A channel that is first seen in a sale is fetched and checked before it counts. Only the market maker's
+    /// signature makes us ask, so that nobody else can keep us busy.
+    async fn first_use(&self) -> Result<Arc<ChannelTerms>, SaleReject> {
+        let request = &self.request;
+        let channel_id = request.channel_id;
+        let expected = terms_before(channel_id, &self.options, &self.domain);
+        if !sale::is_signed(request.clone(), expected).await {
+            return Err(SaleReject::UnexpectedChannel);
+        }
+        let unavailable = |error: MarketError| match error {
+            MarketError::Refused { uri, .. } if uri == uri::error::NO_SUCH_OBJECT => {
+                SaleReject::UnexpectedChannel
+            }
+            error => {
+                tracing::warn!(channel = %channel_id, %error, "cannot look at a new channel");
+                SaleReject::Unavailable { reason: "the channel cannot be looked at" }
+            }
+        };
+        let channel =
+            ask(&self.market.fetch_channel, FetchChannel { channel_id }).await.map_err(unavailable)?;
+        if let Err(problem) = check_channel(&channel, &self.options, &self.domain) {
+            tracing::warn!(channel = %channel_id, problem, "channel refused");
+            return Err(SaleReject::UnexpectedChannel);
+        }
+        let balance =
+            ask(&self.market.fetch_balance, FetchBalance { channel_id }).await.map_err(unavailable)?;
+        let theirs = state_before(request, &channel, balance.state());
+        let terms = terms_of(&channel, &self.options, &self.domain);
+        let attach = Attach { terms: terms.clone(), theirs, compare: false };
+        match self.ledger.send(attach).await {
+            Ok(Ok(_)) => {}
+            failed => {
+                tracing::error!(channel = %channel_id, ?failed, "cannot attach a new channel");
+                return Err(SaleReject::Unavailable { reason: "the channel cannot be stored" });
+            }
+        }
+        tracing::info!(
+            channel = %channel_id, seq = theirs.seq.value(), remaining = %theirs.balance,
+            "channel adopted at its first use"
+        );
+        let terms = Arc::new(terms);
+        // Only to have it at hand: the next sale would find it again.
+        let _ = self.seller.try_send(ChannelAttached(terms.clone()));
+        Ok(terms)
+    }
+}
+
+/// Where a channel stood before its first sale: the market maker's figures already include that sale, so that they
+/// are taken back to the signed state before it.
+fn state_before(request: &SellRequest, channel: &ChannelInfo, theirs: ChannelState) -> ChannelState {
+    if theirs.seq < request.channel_seq {
+        return theirs;
+    }
+    let before = request.balance.checked_add(request.amount).unwrap_or(channel.amount);
+    let seq = ChannelSeq::new(request.channel_seq.value().saturating_sub(1));
+    ChannelState { seq, balance: before.min(channel.amount) }
+}
+
+impl Seller {
+    fn preparation(&mut self, request: &SellRequest, seller: Addr<Self>) -> Result<Preparation, SaleReject> {
+        let (Some(children), Some(domain), true) = (&self.children, self.domain, self.serving) else {
+            return Err(SaleReject::Unavailable { reason: "the seller is not started" });
+        };
+        if request.market_maker != self.options.market_maker {
+            return Err(SaleReject::UnexpectedMarketMaker);
+        }
+        Ok(Preparation {
+            request: request.clone(),
+            options: self.options.clone(),
+            domain,
+            key: self.keys_at_hand.get(&request.key_id).cloned(),
+            terms: self.terms.get(&request.channel_id).cloned(),
+            ledger: children.ledger.clone(),
+            market: children.market.clone(),
+            seller,
+        })
+    }
+}
+
+impl Handler<Sell> for Seller {
+    type Result = ResponseFuture<Result<SellReceipt, SaleReject>>;
+
+    fn handle(&mut self, message: Sell, ctx: &mut Self::Context) -> Self::Result {
+        let request = message.request;
+        let preparation = match self.preparation(&request, ctx.address()) {
+            Ok(preparation) => preparation,
+            Err(reject) => return Box::pin(async move { Err(reject) }),
+        };
+        let ledger = preparation.ledger.clone();
+        // Sent before anything is awaited, so that the ledger sees sales in the order of their arrival.
+        let answer = ledger.send(CommitSale { request, preparing: preparation.run().boxed() });
+        let flight = self.in_flight.enter();
+        Box::pin(async move {
+            let answer = answer.await;
+            drop(flight);
+            // A ledger that died may or may not have stored the sale: the same request finds out.
+            answer.unwrap_or(Err(SaleReject::Unavailable { reason: "the ledger failed" }))
+        })
+    }
+}
+
+impl Handler<CloseChannel> for Seller {
+    type Result = ResponseFuture<Result<CloseReceipt, CloseReject>>;
+
+    fn handle(&mut self, message: CloseChannel, _: &mut Self::Context) -> Self::Result {
+        let request = message.request;
+        let refuse = |reject: CloseReject| -> Self::Result { Box::pin(async move { Err(reject) }) };
+        let (Some(children), true) = (&self.children, self.serving) else {
+            return refuse(CloseReject::Unavailable { reason: "the seller is not started" });
+        };
+        if request.market_maker != self.options.market_maker {
+            return refuse(CloseReject::UnexpectedDelegate);
+        }
+        let Some(terms) = self.terms.get(&request.channel_id).cloned() else {
+            return refuse(CloseReject::UnexpectedChannel);
+        };
+        let preparing: BoxFuture<'static, _> =
+            sale::prepare_close(request.clone(), terms, self.options.signer.clone()).boxed();
+        let answer = children.ledger.send(CommitClose { request, preparing });
+        let flight = self.in_flight.enter();
+        Box::pin(async move {
+            let answer = answer.await;
+            drop(flight);
+            answer.unwrap_or(Err(CloseReject::Unavailable { reason: "the ledger failed" }))
+        })
+    }
+}
+
+impl Handler<KeyRead> for Seller {
+    type Result = ();
+
+    fn handle(&mut self, message: KeyRead, _: &mut Self::Context) {
+        self.keys_at_hand.put(message.0.key_id, message.0);
+    }
+}
+
+impl Handler<ChannelAttached> for Seller {
+    type Result = ();
+
+    fn handle(&mut self, message: ChannelAttached, _: &mut Self::Context) {
+        self.terms.insert(message.0.channel_id, message.0);
+    }
+}

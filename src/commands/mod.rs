@@ -1,0 +1,70 @@
+//! The commands, a module each.
+
+use std::io::{self, Write};
+
+use thiserror::Error;
+
+use crate::cli::{Cli, Command, ConfigCommand};
+use crate::config::ConfigError;
+use crate::logging::LogError;
+use crate::private_file::SecretFileError;
+use crate::service::ServiceError;
+
+mod check;
+mod keygen;
+mod run;
+
+/// Why a command failed, and with that its exit code.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// The configuration is bad.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The service did not start, or ended by itself.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    /// A key cannot be written.
+    #[error(transparent)]
+    KeyFile(#[from] SecretFileError),
+    /// A key cannot be made.
+    #[error("cannot make a key: {0}")]
+    Key(#[from] xbr_wamp::auth::AuthError),
+    /// Nothing can be logged.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The process lacks something that it needs.
+    #[error("cannot use the terminal, signals or threads: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl Failure {
+    /// 2 for a bad configuration, 3 for a failed start, 1 for anything else.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => 2,
+            Self::Service(error) if error.is_failed_start() => 3,
+            _ => 1,
+        }
+    }
+
+    /// Tells the operator: in the log when it has begun, else in plain words on standard error.
+    pub fn report(&self) {
+        match self {
+            Self::Service(error) => tracing::error!(advice = error.advice(), "cannot sell: {error}"),
+            // Whoever closed standard error does not want to know.
+            other => drop(writeln!(io::stderr(), "xbr-seller: {other}")),
+        }
+    }
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// [`Failure`].
+pub fn execute(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Run(args) => run::execute(&args),
+        Command::Keygen(args) => keygen::execute(&args),
+        Command::Config(ConfigCommand::Check { file }) => check::execute(&file),
+    }
+}

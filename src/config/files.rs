@@ -1,0 +1,168 @@
+//! The files that a configuration names: secrets are read here, once, and refused when others than their owner have
+//! access to them; of the others it is checked that they are there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use xbr_core::DelegateKey;
+use xbr_store::{MasterKey, MasterKeyError, SqliteStore};
+use xbr_wamp::{Auth, CryptosignKey};
+use zeroize::Zeroizing;
+
+use super::MASTER_KEY_VARIABLE;
+use super::problem::{Place, ProblemKind};
+use super::section::{Located, Report};
+use crate::private_file::{self, SecretFileError};
+
+/// What the configuration names but does not hold.
+#[derive(Debug)]
+pub struct Secrets {
+    /// The seller's delegate.
+    pub delegate: DelegateKey,
+    /// Who we are towards the router.
+    pub auth: Auth,
+    /// The master key of the store; `None`: it is made together with the store.
+    pub master_key: Option<MasterKey>,
+}
+
+/// The files that were named, as far as reading got.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    pub(super) delegate: Option<Located<PathBuf>>,
+    pub(super) auth: AuthFile,
+    pub(super) store: Option<Located<PathBuf>>,
+    pub(super) master_key: Option<Located<PathBuf>>,
+    pub(super) cafile: Option<Located<PathBuf>>,
+    pub(super) sources: Vec<Located<PathBuf>>,
+}
+
+/// The proof of who we are.
+#[derive(Debug, Default)]
+pub(super) enum AuthFile {
+    #[default]
+    None,
+    Ticket {
+        authid: String,
+        file: Located<PathBuf>,
+    },
+    Cryptosign {
+        authid: Option<String>,
+        file: Located<PathBuf>,
+    },
+}
+
+impl Files {
+    /// Reads and checks all, and notes what is wrong.
+    pub(super) fn load(self, master_key: Option<&str>, report: &Report) -> Option<Secrets> {
+        let delegate =
+            self.delegate.and_then(|file| secret(&file, report, |text| text.parse::<DelegateKey>()));
+        let auth = self.auth.load(report);
+        let store_exists = self.store.as_ref().is_some_and(|file| SqliteStore::exists(&file.value));
+        let master_key = match (master_key, self.master_key) {
+            (Some(hex), _) => MasterKey::from_hex(MASTER_KEY_VARIABLE, hex).map(Some).map_err(|error| {
+                let place = Place::Variable(MASTER_KEY_VARIABLE.to_owned());
+                report.note(place, "seller.master_key_file", ProblemKind::value(error));
+            }),
+            (None, Some(file)) => load_master_key(&file, store_exists, report),
+            (None, None) => Ok(None),
+        };
+        if let Some(file) = &self.store {
+            check_store(file, report);
+        }
+        for file in self.cafile.iter().chain(&self.sources) {
+            match fs::metadata(&file.value) {
+                Ok(metadata) if metadata.is_dir() => {
+                    file.complain(report, unusable(&file.value, "it is a folder"))
+                }
+                Ok(_) => {}
+                Err(error) => file.complain(report, unusable(&file.value, error)),
+            }
+        }
+        Some(Secrets { delegate: delegate?, auth: auth?, master_key: master_key.ok()? })
+    }
+}
+
+impl AuthFile {
+    fn load(self, report: &Report) -> Option<Auth> {
+        match self {
+            Self::None => Some(Auth::Anonymous),
+            Self::Ticket { authid, file } => {
+                let ticket = secret(&file, report, |text| match text {
+                    "" => Err("the file is empty"),
+                    text => Ok(SecretString::from(text)),
+                })?;
+                Some(Auth::Ticket { authid, ticket })
+            }
+            Self::Cryptosign { authid, file } => {
+                let key = secret(&file, report, |text| {
+                    let mut seed = Zeroizing::new([0; 32]);
+                    hex::decode_to_slice(text.strip_prefix("0x").unwrap_or(text), seed.as_mut())
+                        .map_err(|_| "an ed25519 seed must be 64 hex digits".to_owned())?;
+                    CryptosignKey::from_seed(&seed).map_err(|error| error.to_string())
+                })?;
+                Some(Auth::Cryptosign { authid, key })
+            }
+        }
+    }
+}
+
+fn load_master_key(
+    file: &Located<PathBuf>,
+    store_exists: bool,
+    report: &Report,
+) -> Result<Option<MasterKey>, ()> {
+    match MasterKey::load(&file.value) {
+        Ok(key) => Ok(Some(key)),
+        Err(MasterKeyError::Missing { .. }) if !store_exists => {
+            check_folder(file, report);
+            Ok(None)
+        }
+        Err(MasterKeyError::Missing { path }) => {
+            file.complain(report, ProblemKind::value(MasterKeyError::Lost { path }));
+            Err(())
+        }
+        Err(error) => {
+            file.complain(report, ProblemKind::value(error));
+            Err(())
+        }
+    }
+}
+
+fn check_store(file: &Located<PathBuf>, report: &Report) {
+    if file.value.is_dir() {
+        file.complain(report, unusable(&file.value, "it is a folder"));
+    } else {
+        check_folder(file, report);
+    }
+}
+
+/// What is to be made needs a folder to be made in.
+fn check_folder(file: &Located<PathBuf>, report: &Report) {
+    let folder = file.value.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_some_and(|folder| !folder.is_dir()) {
+        file.complain(report, unusable(&file.value, "its folder does not exist; make it first"));
+    }
+}
+
+fn secret<T, E: std::fmt::Display>(
+    file: &Located<PathBuf>,
+    report: &Report,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Option<T> {
+    let path = &file.value;
+    let kind = match private_file::read(path) {
+        Ok(text) => match parse(text.trim()) {
+            Ok(value) => return Some(value),
+            Err(error) => unusable(path, error),
+        },
+        Err(SecretFileError::Exposed { path, mode }) => ProblemKind::Exposed { path, mode },
+        Err(SecretFileError::Io { reason, .. }) => unusable(path, reason),
+    };
+    file.complain(report, kind);
+    None
+}
+
+fn unusable(path: &Path, reason: impl std::fmt::Display) -> ProblemKind {
+    ProblemKind::File { path: path.display().to_string(), reason: reason.to_string() }
+}

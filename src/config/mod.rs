@@ -1,0 +1,265 @@
+//! The configuration: a TOML file with environment variables laid over it, read into one typed [`Config`].
+//!
+//! Everything that is wrong is reported together, each with its place and key. Unknown keys are refused, in the file
+//! and in the environment. Relative paths are relative to the folder of the file.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use xbr_actors::{ApiOptions, MarketOptions, SellerOptions};
+use xbr_core::cbor::Limits;
+use xbr_core::channel::Reconcile;
+use xbr_core::{Address, Amount, ApiId, ProviderId};
+use xbr_store::MasterKey;
+use xbr_wamp::{Auth, ClientOptions, Invoke, Roots, Serializer};
+
+mod document;
+mod files;
+mod problem;
+mod read;
+mod section;
+
+pub use files::Secrets;
+pub use problem::{ConfigError, Place, Problem, ProblemKind};
+
+use section::Report;
+
+/// The variable that may hold the master key, as 64 hex digits.
+pub const MASTER_KEY_VARIABLE: &str = "XBR_SELLER_MASTER_KEY";
+
+/// A whole configuration, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Who sells.
+    pub seller: SellerConfig,
+    /// Where the market is.
+    pub market: MarketConfig,
+    /// What is remembered, and where.
+    pub store: StoreConfig,
+    /// What is sold.
+    pub apis: Vec<ApiOptions>,
+    /// Where payloads come from.
+    pub feeds: Vec<FeedConfig>,
+    /// What is logged, and how.
+    pub log: LogConfig,
+}
+
+/// The section `[seller]`, without its secrets.
+#[derive(Debug, Clone)]
+pub struct SellerConfig {
+    /// The market maker whose signature counts.
+    pub market_maker: Address,
+    /// Under which name the provider's procedures are registered; `None`: the delegate's public key.
+    pub provider_id: Option<ProviderId>,
+    /// How deviations in the seller's favour are treated.
+    pub reconcile: Reconcile,
+    /// The block that off-chain states are signed for.
+    pub close_at: Amount,
+    /// How long stopping may take.
+    pub grace: Duration,
+}
+
+/// The section `[market]`, without its secrets.
+#[derive(Debug, Clone)]
+pub struct MarketConfig {
+    /// The router.
+    pub url: String,
+    /// The realm.
+    pub realm: String,
+    /// What to offer, the preferred one first.
+    pub serializers: Vec<Serializer>,
+    /// The file of the certificates to trust; `None`: those that the system trusts.
+    pub cafile: Option<PathBuf>,
+    /// How long connecting, and then joining, may take.
+    pub connect_timeout: Duration,
+    /// How long requests wait for their answer.
+    pub call_timeout: Duration,
+    /// After how much silence a ping goes out; `None`: never.
+    pub ping_interval: Option<Duration>,
+    /// How long after a ping the connection counts as dead.
+    pub ping_timeout: Duration,
+    /// The largest message, in bytes, in both directions.
+    pub max_message_bytes: usize,
+    /// How deep values may nest.
+    pub max_depth: usize,
+    /// How invocations are shared with other nodes of the same seller.
+    pub invoke: Invoke,
+    /// Whether to take registrations over from an earlier session.
+    pub force_reregister: bool,
+}
+
+/// The section `[store]`.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// The file.
+    pub path: PathBuf,
+    /// The file of the master key, which is made together with the store.
+    pub master_key_file: PathBuf,
+}
+
+/// A `[[feed]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedConfig {
+    /// Where the lines come from.
+    pub source: FeedSource,
+    /// The API whose keys encrypt them.
+    pub api_id: ApiId,
+    /// The topic that they are published to.
+    pub uri: String,
+    /// How long a line may be, in bytes, without its end.
+    pub max_line_bytes: usize,
+    /// How many publications may wait for the router's acknowledgement.
+    pub in_flight: usize,
+    /// How much structure a line may have.
+    pub limits: Limits,
+}
+
+/// Where the lines of a feed come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeedSource {
+    /// Standard input, to its end.
+    Stdin,
+    /// A file, to its end; or a FIFO, which is opened again whenever its writers have closed it.
+    Path(PathBuf),
+}
+
+/// The section `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Which events: a level, or directives such as `info,xbr_wamp=debug`.
+    pub filter: String,
+    /// In which form.
+    pub format: LogFormat,
+}
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// Pretty on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// Coloured text.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What the process's environment says.
+#[derive(Clone, Default)]
+pub struct Environment {
+    /// `XBR_SELLER__SECTION__KEY=value`.
+    overrides: Vec<(String, String)>,
+    master_key: Option<String>,
+    log_filter: Option<String>,
+}
+
+impl Environment {
+    /// The environment of this process.
+    pub fn of_process() -> Self {
+        // What is not UTF-8 is no value of any key, and is refused where it is read.
+        let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        Self::new(std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))))
+    }
+
+    /// Picks what concerns this program.
+    pub fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut environment = Self::default();
+        for (name, value) in variables {
+            match name.as_str() {
+                MASTER_KEY_VARIABLE => environment.master_key = Some(value),
+                "RUST_LOG" if !value.is_empty() => environment.log_filter = Some(value),
+                _ if name.starts_with(document::PREFIX) => environment.overrides.push((name, value)),
+                _ => {}
+            }
+        }
+        environment
+    }
+}
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Environment").field("overrides", &self.overrides).finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// Reads a configuration without looking at the files that it names.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with everything that is wrong.
+    pub fn parse(path: &Path, text: &str, environment: &Environment) -> Result<Self, ConfigError> {
+        let report = Report::default();
+        let config = read::read(path, text, environment, &report)?.0;
+        conclude(path, config, report)
+    }
+
+    /// Reads the configuration file, and the secrets that it names.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with everything that is wrong, in the file and with the files that it names.
+    pub fn load(path: &Path, environment: &Environment) -> Result<(Self, Secrets), ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Read { path: path.to_owned(), reason: error.to_string() })?;
+        let report = Report::default();
+        let (config, files) = read::read(path, &text, environment, &report)?;
+        let secrets = files.load(environment.master_key.as_deref(), &report);
+        conclude(path, config.zip(secrets), report)
+    }
+}
+
+fn conclude<T>(path: &Path, result: Option<T>, report: Report) -> Result<T, ConfigError> {
+    let problems = report.into_problems();
+    match result {
+        Some(result) if problems.is_empty() => Ok(result),
+        _ => Err(ConfigError::Invalid { path: path.to_owned(), problems }),
+    }
+}
+
+impl SellerConfig {
+    /// Applies the section to the defaults of an embedder.
+    pub fn apply(&self, options: &mut SellerOptions) {
+        options.reconcile = self.reconcile;
+        options.close_at = self.close_at;
+        if let Some(provider_id) = &self.provider_id {
+            options.provider_id = provider_id.clone();
+        }
+    }
+}
+
+impl MarketConfig {
+    /// How to connect, with that identity.
+    pub fn options(&self, auth: Auth) -> MarketOptions {
+        let mut client = ClientOptions::new(&self.url, &self.realm);
+        client.serializers.clone_from(&self.serializers);
+        client.auth = auth;
+        client.roots = self.cafile.clone().map_or(Roots::System, Roots::PemFile);
+        client.agent = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")).to_owned();
+        client.connect_timeout = self.connect_timeout;
+        client.join_timeout = self.connect_timeout;
+        client.call_timeout = self.call_timeout;
+        client.ping_interval = self.ping_interval;
+        client.ping_timeout = self.ping_timeout;
+        client.max_message_bytes = self.max_message_bytes;
+        client.max_outgoing_bytes = self.max_message_bytes;
+        client.limits.max_depth = self.max_depth;
+        let mut options = MarketOptions::new(client);
+        options.invoke = self.invoke;
+        options.force_reregister = self.force_reregister;
+        options
+    }
+}
+
+impl StoreConfig {
+    /// The master key: the one that was given, or the one in its file, which is made together with the store.
+    ///
+    /// # Errors
+    /// [`MasterKeyError`](xbr_store::MasterKeyError) when there is none, and none can be made.
+    pub fn master_key(&self, given: Option<MasterKey>) -> Result<MasterKey, xbr_store::MasterKeyError> {
+        match given {
+            Some(key) => Ok(key),
+            None => {
+                MasterKey::load_or_create(&self.master_key_file, xbr_store::SqliteStore::exists(&self.path))
+            }
+        }
+    }
+}

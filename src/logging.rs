@@ -1,0 +1,56 @@
+//! Logs: coloured text on a terminal, one JSON object a line otherwise, both on standard error. Amounts are exact
+//! decimal texts, and secrets have no text at all.
+
+use std::io::{self, IsTerminal};
+
+use thiserror::Error;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogConfig, LogFormat};
+
+/// Why nothing can be logged.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// The filter is none.
+    #[error("is neither a level (error, warn, info, debug, trace) nor a list of directives: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// There is a log already.
+    #[error("cannot begin the log: {0}")]
+    Begun(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Whether a text is a filter of log events.
+///
+/// # Errors
+/// [`LogError::Filter`].
+pub fn check_filter(filter: &str) -> Result<(), LogError> {
+    Ok(EnvFilter::try_new(filter).map(drop)?)
+}
+
+/// Begins the log of this process. From here on a panic is a line of it.
+///
+/// # Errors
+/// [`LogError`].
+pub fn begin(config: &LogConfig) -> Result<(), LogError> {
+    let pretty = match config.format {
+        LogFormat::Pretty => true,
+        LogFormat::Json => false,
+        LogFormat::Auto => io::stderr().is_terminal(),
+    };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(&config.filter)?)
+        .with_writer(io::stderr)
+        // A log that nobody reads any more must not end the service.
+        .log_internal_errors(false);
+    let begun = if pretty {
+        log.with_ansi(io::stderr().is_terminal()).try_init()
+    } else {
+        log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+    };
+    begun.map_err(LogError::Begun)?;
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        tracing::error!(thread, location = panic.location().map(tracing::field::display), "{panic}");
+    }));
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! The service: opens the store, starts the seller and its feeds, waits to be told to stop, and ends everything in
+//! order. The store is closed last.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use xbr_actors::{ApiError, SellerHandle, SellerOptions, SpawnError, StartError};
+use xbr_core::ApiId;
+use xbr_store::{MasterKeyError, SqliteStore, StoreError};
+
+use crate::config::{Config, FeedConfig, Secrets};
+use crate::feed::{self, SellerOutlet};
+
+/// How much longer than its grace period the seller may take, to leave the session.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// Why the service does not run.
+#[derive(Debug, Error)]
+pub enum ServiceError {
+    /// There is no master key, and none can be made.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The seller has no thread to run on.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// An API cannot be sold.
+    #[error("cannot sell the API {api_id}: {error}")]
+    Api {
+        /// The API.
+        api_id: ApiId,
+        /// Why.
+        error: ApiError,
+    },
+    /// The seller does not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A feed cannot be read.
+    #[error("cannot read the feed {feed}: {error}")]
+    Feed {
+        /// Which one.
+        feed: String,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// The seller ended by itself, which it never should.
+    #[error("the seller has gone")]
+    Gone,
+}
+
+impl ServiceError {
+    /// Whether the service failed to start, as opposed to fail later.
+    pub fn is_failed_start(&self) -> bool {
+        !matches!(self, Self::Gone)
+    }
+
+    /// What an operator can do about it, where the text of the error does not say so.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Start(StartError::Market(_)) => {
+                "check that the router and its market maker run, and market.url, market.realm and market.auth"
+            }
+            Self::Start(StartError::SessionLost) => "the router may be restarting; start again",
+            Self::Start(StartError::Channel { .. }) => "ask the market's operator about the channel",
+            Self::Api { error: ApiError::NoKey { .. }, .. } | Self::Store(_) => {
+                "check the disk and store.path"
+            }
+            Self::Gone => "the log above says which part failed; start again",
+            _ => "correct what the error names, and start again",
+        }
+    }
+}
+
+/// Runs until `stop` resolves, and ends in order then. Nothing durable is lost whenever it ends.
+///
+/// # Errors
+/// [`ServiceError`]; everything is ended all the same.
+pub async fn run(
+    config: Config,
+    secrets: Secrets,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServiceError> {
+    let master_key = config.store.master_key(secrets.master_key)?;
+    let path = config.store.path.clone();
+    let opening = tokio::task::spawn_blocking(move || SqliteStore::open(path, master_key));
+    let store = opening.await.map_err(|_| StoreError::Closed)??;
+
+    let mut options =
+        SellerOptions::new(config.seller.market_maker, Arc::new(secrets.delegate), Arc::new(store.clone()));
+    config.seller.apply(&mut options);
+    let seller = SellerHandle::spawn(options, config.market.options(secrets.auth))?;
+    let (feeds_end, feeds_stop) = watch::channel(None);
+    let mut feeds = JoinSet::new();
+    let result = tokio::select! {
+        () = stop => Ok(()),
+        result = sell(&config, &seller, &feeds_stop, &mut feeds) => result,
+    };
+
+    let grace = config.seller.grace;
+    let deadline = Instant::now() + grace;
+    tracing::info!(?grace, "stopping");
+    // The seller needs the rest of the time for itself.
+    feeds_end.send_replace(Some(Instant::now() + grace / 2));
+    while feeds.join_next().await.is_some() {}
+    let rest = deadline.saturating_duration_since(Instant::now());
+    if timeout(rest + LEAVE, seller.stop(rest)).await.is_err() {
+        tracing::error!("the seller does not stop, leaving it as after a crash");
+    }
+    close(&store, grace).await;
+    tracing::info!("stopped");
+    result
+}
+
+/// Starts, and goes on for as long as the seller lives.
+async fn sell(
+    config: &Config,
+    seller: &SellerHandle,
+    stop: &watch::Receiver<Option<Instant>>,
+    feeds: &mut JoinSet<()>,
+) -> Result<(), ServiceError> {
+    for api in &config.apis {
+        let api_id = api.terms.api_id;
+        seller.add_api(api.clone()).await.map_err(|error| ServiceError::Api { api_id, error })?;
+    }
+    seller.start().await?;
+    report_start(config, seller).await;
+    for config in &config.feeds {
+        start_feed(config.clone(), seller.clone(), stop.clone(), feeds)?;
+    }
+    let mut state = seller.state();
+    // Its changes are in the log already; this waits for the end of them.
+    while state.changed().await.is_ok() {}
+    Err(ServiceError::Gone)
+}
+
+fn start_feed(
+    config: FeedConfig,
+    seller: SellerHandle,
+    stop: watch::Receiver<Option<Instant>>,
+    feeds: &mut JoinSet<()>,
+) -> Result<(), ServiceError> {
+    let lines = feed::lines::read(config.source.clone(), config.max_line_bytes)
+        .map_err(|error| ServiceError::Feed { feed: config.source.to_string(), error })?;
+    tracing::info!(feed = %config.source, api = %config.api_id, uri = config.uri, "feed started");
+    feeds.spawn(async move {
+        let outlet = SellerOutlet { seller, api_id: config.api_id, uri: config.uri.clone() };
+        feed::run(&config, lines, outlet, stop).await;
+    });
+    Ok(())
+}
+
+async fn report_start(config: &Config, seller: &SellerHandle) {
+    let public_key = format!("0x{}", hex::encode(seller.public_key()));
+    let (provider_id, address, apis) = (seller.provider_id(), seller.address(), config.apis.len());
+    let channels = seller.observe().await.map(|status| status.channels).unwrap_or_default();
+    let channels = channels.into_iter().map(|status| status.channel);
+    let active =
+        channels.filter(|channel| channel.closed.is_none()).max_by_key(|channel| channel.state.balance);
+    let channel = active.as_ref().map(|channel| tracing::field::display(channel.terms.channel_id));
+    let balance = active.as_ref().map(|channel| tracing::field::display(channel.state.balance));
+    tracing::info!(%provider_id, %address, public_key, balance, channel, apis, "started");
+    if apis == 0 {
+        tracing::warn!("there is no [[api]]: only keys of the archive are sold");
+    }
+}
+
+async fn close(store: &SqliteStore, patience: Duration) {
+    match timeout(patience, store.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "cannot close the store"),
+        // Everything that was answered is durable already.
+        Err(_) => tracing::error!("the store does not close, leaving it as after a crash"),
+    }
+}

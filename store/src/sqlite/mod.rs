@@ -1,0 +1,298 @@
+//! The store in a file: SQLite with a write-ahead log that is synced at every commit.
+//!
+//! Two threads own a connection each: the [`writer`] executes writes in groups, the [`reader`] answers
+//! look-ups that no write under way concerns. Handles share nothing but channels to them and the counters of
+//! [`pending`].
+
+use std::fmt;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::oneshot;
+use tracing::warn;
+use xbr_core::channel::{Channel, CloseRecord, SaleRecord};
+use xbr_core::{ChannelId, ChannelSeq, KeyId};
+
+use self::database::Database;
+use self::job::{Job, job};
+use self::pending::Pending;
+use self::vault::Vault;
+use self::writer::{Command, Writer};
+use crate::{
+    Evidence, KeyLookup, KeyRecord, MasterKey, Read, Store, StoreError, StoreFuture, Write, private_file,
+};
+
+mod database;
+mod job;
+mod pending;
+mod reader;
+mod rows;
+mod schema;
+mod vault;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+/// Bytes of the header of a SQLite database.
+const HEADER_LENGTH: u64 = 100;
+
+/// A store in a SQLite file. A cheap handle: clones are the same store, which closes itself in the background
+/// once the last of them is dropped and everything called is done.
+#[derive(Clone)]
+pub struct SqliteStore {
+    path: Arc<Path>,
+    writer: mpsc::Sender<Command>,
+    reader: mpsc::Sender<reader::Request>,
+    pending: Arc<Pending>,
+}
+
+impl SqliteStore {
+    /// Whether there is a store at a path, as opposed to no file or an empty one.
+    pub fn exists(path: impl AsRef<Path>) -> bool {
+        length(path.as_ref()) > 0 || length(&with_suffix(path.as_ref(), "-wal")) > 0
+    }
+
+    /// Opens a store, or makes it where there is none, with mode 0600. Blocks while it reads from disk: well
+    /// under a second, whatever its size. Files with the same name and `-wal`, `-shm` and `-lock` behind it
+    /// belong to it.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] when the file cannot be used, is another program's, or is open in another
+    /// process; [`StoreError::Schema`], [`StoreError::WrongMasterKey`] or [`StoreError::Corrupt`].
+    pub fn open(path: impl AsRef<Path>, master_key: MasterKey) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        open(path, Vault::new(master_key)).map_err(|error| match error {
+            StoreError::Refused { reason } => StoreError::Open { path: path.display().to_string(), reason },
+            other => other,
+        })
+    }
+
+    /// Closes the store for all handles. When it resolves, everything called before is done and the files are
+    /// released; everything called later is answered with [`StoreError::Closed`].
+    pub fn close(&self) -> StoreFuture<()> {
+        let (done, closed) = oneshot::channel();
+        let closing = self.writer.send(Command::Close(done));
+        Box::pin(async move {
+            if closing.is_ok() {
+                // An error says that another `close` came first, and has closed it.
+                let _closed = closed.await;
+            }
+            Ok(())
+        })
+    }
+
+    fn write(&self, write: Write) -> StoreFuture<()> {
+        let ticket = write.subject().map(|subject| self.pending.enter(subject));
+        let lost = StoreError::Unknown { reason: "the thread of the store ended".to_owned() };
+        let (job, answer) = job(ticket, lost, move |database| database.apply(&write));
+        self.queue(job);
+        answer
+    }
+
+    /// A read that waits for the writes that concern it: a look-up for those of its row, any other for all.
+    fn read<T: Send + 'static>(
+        &self,
+        read: Read,
+        work: impl FnOnce(&Database) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<T> {
+        let (job, answer) = job(None, StoreError::Closed, work);
+        if read.subject().is_some_and(|subject| self.pending.is_clear(subject)) {
+            self.look_up(job);
+        } else {
+            self.queue(job);
+        }
+        answer
+    }
+
+    fn queue(&self, job: Box<dyn Job>) {
+        if let Err(mpsc::SendError(Command::Job(job))) = self.writer.send(Command::Job(job)) {
+            job.answer(Some(StoreError::Closed));
+        }
+    }
+
+    fn look_up(&self, job: Box<dyn Job>) {
+        if let Err(mpsc::SendError(reader::Request::Job(job))) = self.reader.send(reader::Request::Job(job)) {
+            job.answer(Some(StoreError::Closed));
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn channels(&self) -> StoreFuture<Vec<Channel>> {
+        self.read(Read::Channels, Database::channels)
+    }
+
+    fn attach_channel(&self, channel: Channel) -> StoreFuture<()> {
+        self.write(Write::AttachChannel(Box::new(channel)))
+    }
+
+    fn commit_sale(&self, record: SaleRecord) -> StoreFuture<()> {
+        self.write(Write::CommitSale(record))
+    }
+
+    fn commit_close(&self, record: CloseRecord) -> StoreFuture<()> {
+        self.write(Write::CommitClose(record))
+    }
+
+    fn sale(&self, channel_id: ChannelId, seq: ChannelSeq) -> StoreFuture<Option<SaleRecord>> {
+        self.read(Read::Sale(channel_id, seq), move |database| database.sale(channel_id, seq))
+    }
+
+    fn keep_evidence(&self, evidence: Evidence) -> StoreFuture<()> {
+        self.write(Write::KeepEvidence(evidence))
+    }
+
+    fn evidence(&self) -> StoreFuture<Vec<Evidence>> {
+        self.read(Read::Evidence, Database::evidence)
+    }
+
+    fn insert_key(&self, record: KeyRecord) -> StoreFuture<()> {
+        self.write(Write::InsertKey(record))
+    }
+
+    fn mark_offered(&self, key_id: KeyId, offered_ns: u64) -> StoreFuture<()> {
+        self.write(Write::MarkOffered { key_id, offered_ns })
+    }
+
+    fn retire_key(&self, key_id: KeyId) -> StoreFuture<()> {
+        self.write(Write::RetireKey(key_id))
+    }
+
+    fn key(&self, key_id: KeyId) -> StoreFuture<KeyLookup> {
+        self.read(Read::Key(key_id), move |database| database.key(key_id))
+    }
+
+    fn flush(&self) -> StoreFuture<()> {
+        let writes = self.read(Read::Flush, |_| Ok(()));
+        let (job, look_ups) = job(None, StoreError::Closed, |_| Ok(()));
+        self.look_up(job);
+        Box::pin(async move {
+            writes.await?;
+            look_ups.await
+        })
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+fn open(path: &Path, vault: Vault) -> Result<SqliteStore, StoreError> {
+    // Absolute, so that SQLite takes no name such as `:memory:` for something else than a file.
+    let path = std::path::absolute(path).map_err(io_refused)?;
+    let lock = lock(&path)?;
+    let (database, log) = (length(&path), length(&with_suffix(&path, "-wal")));
+    check_header_is_there(database, log)?;
+    create(&path).map_err(io_refused)?;
+    let mut connection = connect(&path)?;
+    check_pages_are_whole(&connection, database, log)?;
+    schema::configure(&connection)?;
+    schema::prepare(&mut connection, &vault)?;
+    let reading = connect(&path)?;
+    schema::configure_reader(&reading)?;
+    start(path, lock, Database::new(connection, vault.clone()), Database::new(reading, vault))
+}
+
+fn start(path: PathBuf, lock: File, writing: Database, reading: Database) -> Result<SqliteStore, StoreError> {
+    let (reader, requests) = mpsc::channel();
+    let (writer, commands) = mpsc::channel();
+    let pending = Arc::new(Pending::new());
+    let reader_thread = spawn("xbr-store-read", move || reader::run(reading, requests))?;
+    let work = Writer {
+        database: writing,
+        commands,
+        pending: Arc::clone(&pending),
+        reader: reader.clone(),
+        reader_thread,
+        lock,
+    };
+    spawn("xbr-store-write", move || work.run())?;
+    Ok(SqliteStore { path: path.into(), writer, reader, pending })
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    thread::Builder::new().name(name.to_owned()).spawn(work).map_err(io_refused)
+}
+
+/// An advisory lock on a file of its own: closing any descriptor of the database itself would release
+/// SQLite's locks. It ends with the process, however that ends. The file stays: removing it would let two
+/// processes lock two files.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let file = private_file::open_or_create(&with_suffix(path, "-lock")).map_err(io_refused)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(crate::operation::refused(
+            "it is open already, in this or another process; stop that one, or choose another path",
+        )),
+        Err(TryLockError::Error(error)) => Err(io_refused(error)),
+    }
+}
+
+/// SQLite takes a file that is too short for a header as a new one, and throws its log away. That is refused
+/// here.
+fn check_header_is_there(database: u64, log: u64) -> Result<(), StoreError> {
+    if database < HEADER_LENGTH && log > 0 {
+        return Err(rows::corrupt("the database is missing or cut off, but its write-ahead log is there"));
+    }
+    Ok(())
+}
+
+/// SQLite reads what is missing of the last page as zeros. Only a crash while the log is being emptied may
+/// leave half a page, and the log is there then.
+fn check_pages_are_whole(connection: &Connection, database: u64, log: u64) -> Result<(), StoreError> {
+    let page: u64 = connection
+        .query_row("PRAGMA page_size", [], |row| row.get::<_, i64>(0))
+        .map(|size| u64::try_from(size).unwrap_or(1).max(1))
+        .map_err(rows::database_error)?;
+    if log == 0 && !database.is_multiple_of(page) {
+        return Err(rows::corrupt("the database is cut off within a page"));
+    }
+    Ok(())
+}
+
+/// 0 when there is no such file.
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+/// Makes the file when there is none; SQLite gives its companions the same mode.
+fn create(path: &Path) -> io::Result<()> {
+    match private_file::create(path) {
+        Ok(file) => {
+            file.sync_all()?;
+            private_file::sync_directory_of(path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            for suffix in ["", "-wal", "-shm"] {
+                let path = with_suffix(path, suffix);
+                if private_file::tighten(&path)? {
+                    warn!(path = %path.display(), "others had access to a file of the store, no longer");
+                }
+            }
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags).map_err(rows::database_error)
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn io_refused(error: io::Error) -> StoreError {
+    crate::operation::refused(error.to_string())
+}

@@ -1,0 +1,204 @@
+//! What only shows from within: which jobs share a commit, which look-ups wait, and what becomes of a failed
+//! commit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::task::{Context, Poll, Waker};
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+use xbr_core::payload::DataKey;
+use xbr_core::{Amount, ApiId, KeyId};
+
+use super::database::Database;
+use super::job::job;
+use super::rows::database_error;
+use super::vault::Vault;
+use super::{SqliteStore, connect, create, lock, schema, start};
+use crate::operation::refused;
+use crate::{KeyLookup, KeyRecord, MasterKey, Outcome, Store, StoreError, StoreFuture};
+
+/// A store whose commits are counted, and fail as often as a test says.
+struct Rig {
+    store: SqliteStore,
+    commits: Arc<AtomicU32>,
+    failures: Arc<AtomicU32>,
+    _dir: TempDir,
+}
+
+fn vault() -> Vault {
+    Vault::new(MasterKey::from_bytes([7; 32]))
+}
+
+fn rig() -> Rig {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("seller.db");
+    let lock = lock(&path).unwrap();
+    create(&path).unwrap();
+    let mut connection = connect(&path).unwrap();
+    schema::prepare(&mut connection, &vault()).unwrap();
+    let (commits, failures) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let (counted, failing) = (Arc::clone(&commits), Arc::clone(&failures));
+    let hook = move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    };
+    connection.commit_hook(Some(hook)).unwrap();
+    let reading = connect(&path).unwrap();
+    let store =
+        start(path, lock, Database::new(connection, vault()), Database::new(reading, vault())).unwrap();
+    Rig { store, commits, failures, _dir: dir }
+}
+
+impl Rig {
+    /// Stops the writer until what is returned is dropped: what is called meanwhile shares the next
+    /// transaction.
+    fn block_writer(&self) -> mpsc::Sender<()> {
+        let (release, released) = mpsc::channel();
+        let (entered, blocked) = mpsc::channel();
+        let (job, _) = job(None, StoreError::Closed, move |_| {
+            entered.send(()).map_err(|_| refused("the test has gone"))?;
+            // Ends with an error when the test drops its side.
+            let _released: Result<(), _> = released.recv();
+            Ok(())
+        });
+        self.store.queue(job);
+        blocked.recv().unwrap();
+        release
+    }
+}
+
+fn key_id(n: u8) -> KeyId {
+    KeyId::new([n; 16])
+}
+
+fn key(n: u8) -> KeyRecord {
+    KeyRecord {
+        key_id: key_id(n),
+        api_id: ApiId::new([1; 16]),
+        key: DataKey::from_bytes([n; 32]),
+        price: Amount::from_xbr(1),
+        created_ns: 1,
+        expires_ns: None,
+        offered_ns: None,
+    }
+}
+
+fn is_pending<T>(answer: &mut StoreFuture<T>) -> bool {
+    matches!(answer.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending)
+}
+
+#[tokio::test]
+async fn all_that_waits_shares_one_commit_and_a_refused_job_harms_no_other() {
+    let rig = rig();
+    let blocked = rig.block_writer();
+    let answers: Vec<_> = (1..=64).map(|n| rig.store.insert_key(key(n))).collect();
+    let twice = rig.store.insert_key(key(1));
+    drop(blocked);
+    for answer in answers {
+        assert_eq!(answer.await, Ok(()));
+    }
+    assert!(matches!(twice.await, Err(StoreError::Refused { .. })));
+    assert_eq!(rig.commits.load(Ordering::SeqCst), 2, "one of the blocking job, one of all the others");
+}
+
+#[tokio::test]
+async fn a_look_up_waits_for_writes_of_its_row_only() {
+    let rig = rig();
+    for n in [1, 2] {
+        rig.store.insert_key(key(n)).await.unwrap();
+    }
+    let blocked = rig.block_writer();
+    let retired = rig.store.retire_key(key_id(1));
+    let mut concerned = rig.store.key(key_id(1));
+    assert!(
+        matches!(rig.store.key(key_id(2)).await, Ok(KeyLookup::Found(_))),
+        "while the writer stands still"
+    );
+    assert!(is_pending(&mut concerned));
+    drop(blocked);
+    assert!(matches!(concerned.await, Ok(KeyLookup::Retired)));
+    assert_eq!(retired.await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_at_its_end_is_unknown_and_then_settled() {
+    let rig = rig();
+    rig.failures.store(1, Ordering::SeqCst);
+    let error = rig.store.insert_key(key(1)).await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown);
+    assert!(matches!(rig.store.key(key_id(1)).await, Ok(KeyLookup::Unknown)), "rolled back for good");
+    assert!(!rig.store.pending.is_unsettled());
+    assert_eq!(rig.store.insert_key(key(1)).await, Ok(()));
+}
+
+#[tokio::test]
+async fn nothing_is_written_or_read_before_a_failed_commit_is_settled() {
+    let rig = rig();
+    rig.store.insert_key(key(2)).await.unwrap();
+    rig.failures.store(3, Ordering::SeqCst);
+    assert_eq!(rig.store.insert_key(key(1)).await.unwrap_err().outcome(), Outcome::Unknown);
+    assert!(matches!(rig.store.key(key_id(2)).await, Err(StoreError::Refused { .. })));
+    assert_eq!(rig.store.insert_key(key(1)).await.unwrap_err().outcome(), Outcome::NotWritten);
+    assert_eq!(rig.store.insert_key(key(1)).await, Ok(()));
+    assert!(matches!(rig.store.key(key_id(2)).await, Ok(KeyLookup::Found(_))));
+}
+
+#[tokio::test]
+async fn a_commit_that_never_began_is_refused_for_the_whole_round() {
+    let rig = rig();
+    let blocked = rig.block_writer();
+    let bystander = rig.store.insert_key(key(1));
+    // A foreign key that is checked at the commit, which then leaves the transaction open.
+    let (job, orphan) = job(None, StoreError::Closed, |database| {
+        database.control("PRAGMA defer_foreign_keys = ON")?;
+        database.control(
+            "INSERT INTO channel_close
+             VALUES (1, zeroblob(16), 1, zeroblob(32), 1, zeroblob(32), zeroblob(32), 0, zeroblob(65),
+                 zeroblob(65))",
+        )
+    });
+    rig.store.queue(job);
+    drop(blocked);
+    assert!(matches!(bystander.await, Err(StoreError::Refused { .. })));
+    assert!(matches!(orphan.await, Err(StoreError::Refused { .. })));
+    assert_eq!(rig.store.insert_key(key(1)).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_transaction_that_the_database_gave_up_is_refused_for_the_whole_round() {
+    let rig = rig();
+    let blocked = rig.block_writer();
+    let before = rig.store.insert_key(key(1));
+    let (job, given_up) = job(None, StoreError::Closed, |database| {
+        database.control("ROLLBACK")?;
+        Err::<(), _>(refused("disk full"))
+    });
+    rig.store.queue(job);
+    let after = rig.store.insert_key(key(2));
+    drop(blocked);
+    for answer in [before, given_up, after] {
+        assert!(matches!(answer.await, Err(StoreError::Refused { .. })));
+    }
+    assert!(matches!(rig.store.key(key_id(1)).await, Ok(KeyLookup::Unknown)));
+    assert_eq!(rig.store.insert_key(key(1)).await, Ok(()));
+}
+
+#[test]
+fn migrations_are_applied_in_order_all_or_none() {
+    let first = "CREATE TABLE store (id INTEGER PRIMARY KEY, verifier, verifier_hash)";
+    let second = "ALTER TABLE store ADD COLUMN colour TEXT DEFAULT 'red'";
+    let version = |connection: &Connection| -> u32 {
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(database_error).unwrap()
+    };
+    let mut connection = Connection::open_in_memory().unwrap();
+    schema::migrate(&mut connection, 0, &[first], &vault()).unwrap();
+    assert_eq!(version(&connection), 1);
+    schema::migrate(&mut connection, 1, &[first, second, "nonsense"], &vault()).unwrap_err();
+    assert_eq!(version(&connection), 1);
+    schema::migrate(&mut connection, 1, &[first, second], &vault()).unwrap();
+    assert_eq!(version(&connection), 2);
+    let colour: String = connection.query_row("SELECT colour FROM store", [], |row| row.get(0)).unwrap();
+    assert_eq!(colour, "red");
+}

@@ -1,0 +1,163 @@
+//! The thread that owns the writing connection. It takes everything that is queued, executes it in order
+//! within one transaction, commits, and answers: so one sync to disk serves all that came while the last one
+//! was under way, and a lone write waits for nobody. Nothing of it survives a restart but what it has
+//! committed.
+//!
+//! Each job runs in a savepoint of its own, so that one that is refused leaves nothing behind and harms no
+//! other.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+
+use super::database::Database;
+use super::job::Job;
+use super::pending::Pending;
+use super::reader;
+use crate::StoreError;
+use crate::operation::refused;
+
+/// How many jobs share a transaction at most: it bounds how long the first one waits for the last.
+const MAX_ROUND: usize = 1024;
+
+pub(super) enum Command {
+    Job(Box<dyn Job>),
+    /// End, and say when the files are released.
+    Close(oneshot::Sender<()>),
+}
+
+pub(super) struct Writer {
+    pub(super) database: Database,
+    pub(super) commands: Receiver<Command>,
+    pub(super) pending: Arc<Pending>,
+    pub(super) reader: Sender<reader::Request>,
+    pub(super) reader_thread: JoinHandle<()>,
+    /// Held while the database is open: it keeps other processes out.
+    pub(super) lock: File,
+}
+
+impl Writer {
+    /// Works until it is told to close, or until the last handle is gone and the queue is empty.
+    pub(super) fn run(self) {
+        let mut closing = None;
+        let mut round = Vec::new();
+        while closing.is_none()
+            && let Ok(first) = self.commands.recv()
+        {
+            closing = self.collect(first, &mut round);
+            self.execute(&mut round);
+        }
+        self.end(closing);
+    }
+
+    fn collect(&self, first: Command, round: &mut Vec<Box<dyn Job>>) -> Option<oneshot::Sender<()>> {
+        for command in std::iter::once(first).chain(self.commands.try_iter().take(MAX_ROUND - 1)) {
+            match command {
+                Command::Job(job) => round.push(job),
+                Command::Close(done) => return Some(done),
+            }
+        }
+        None
+    }
+
+    fn execute(&self, round: &mut Vec<Box<dyn Job>>) {
+        let failure = self.transact(round).err();
+        if let Some(error) = &failure {
+            error!(%error, jobs = round.len(), "the store failed a transaction");
+        }
+        for job in round.drain(..) {
+            job.answer(failure.clone());
+        }
+    }
+
+    /// All jobs of the round in one transaction. An error concerns them all.
+    fn transact(&self, round: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+        if round.is_empty() {
+            return Ok(());
+        }
+        self.settle()?;
+        self.database.control("BEGIN IMMEDIATE")?;
+        for job in round {
+            self.step(job.as_mut()).inspect_err(|_| self.roll_back())?;
+        }
+        self.commit()
+    }
+
+    /// SQLite may roll the whole transaction back when a statement fails, for want of space for instance.
+    /// Then the savepoint is gone and the round is at an end; since COMMIT was never reached, nothing of it
+    /// is durable.
+    fn step(&self, job: &mut dyn Job) -> Result<(), StoreError> {
+        self.database.control("SAVEPOINT job")?;
+        if !job.run(&self.database) {
+            if self.database.is_idle() {
+                return Err(refused("the database rolled the transaction back"));
+            }
+            self.database.control("ROLLBACK TO job")?;
+        }
+        self.database.control("RELEASE job")
+    }
+
+    /// A COMMIT that leaves the transaction open has not begun to write its end: it is rolled back, and
+    /// certainly not durable. When the transaction is over, its last frame may be in the log although the
+    /// sync failed: a crash now could bring it back.
+    fn commit(&self) -> Result<(), StoreError> {
+        let Err(error) = self.database.control("COMMIT") else { return Ok(()) };
+        if self.database.is_idle() {
+            self.pending.set_unsettled(true);
+            return Err(match error {
+                StoreError::Refused { reason } => StoreError::Unknown { reason },
+                other => StoreError::Unknown { reason: other.to_string() },
+            });
+        }
+        self.roll_back();
+        Err(error)
+    }
+
+    fn roll_back(&self) {
+        if !self.database.is_idle()
+            && let Err(error) = self.database.control("ROLLBACK")
+        {
+            warn!(%error, "rolling a transaction back failed; it is tried again before the next one");
+        }
+    }
+
+    /// Makes sure, before anything else is written or read, that a failed commit has left nothing that a
+    /// crash could bring back: what a caller reads after [`StoreError::Unknown`] must stay true.
+    fn settle(&self) -> Result<(), StoreError> {
+        self.roll_back();
+        if self.pending.is_unsettled() {
+            self.database.settle()?;
+            self.pending.set_unsettled(false);
+            info!("the store works again");
+        }
+        Ok(())
+    }
+
+    fn end(self, closing: Option<oneshot::Sender<()>>) {
+        let mut waiting: Vec<_> = closing.into_iter().collect();
+        for command in self.commands.try_iter() {
+            match command {
+                Command::Job(job) => job.answer(Some(StoreError::Closed)),
+                Command::Close(done) => waiting.push(done),
+            }
+        }
+        drop(self.commands);
+        let stopped = self.reader.send(reader::Request::Stop);
+        if stopped.is_err() || self.reader_thread.join().is_err() {
+            warn!("the reading thread of the store had ended before");
+        }
+        // Last, so that the write-ahead log is emptied into the database.
+        if let Err(error) = self.database.close() {
+            warn!(%error, "closing the store failed; the next start recovers it");
+        }
+        drop(self.lock);
+        for done in waiting {
+            // Whoever waited may have gone.
+            let _gone = done.send(());
+        }
+    }
+}

@@ -1,0 +1,106 @@
+"""What goes wrong between the seller and the market maker, and that the next sale works all the same."""
+
+import os
+import signal
+
+import pytest
+from payloads import LINES, check_equal
+from provider import TOPIC
+
+from channel import address, sign_state
+from common import xbr
+
+from autobahn.wamp.exception import ApplicationError
+
+
+def buy_with_bad_key(provider, key_id: bytes) -> None:
+    """Ask the market maker for a key with a buyer's key that the seller has to refuse."""
+    realm, buyer = provider.market.realm, os.urandom(32)
+    channel = realm.call("xbr.marketmaker.get_active_payment_channel", address(buyer))
+    balance = xbr.unpack_uint256(channel["amount"]) - provider.price
+    with pytest.raises(ApplicationError) as refused:
+        realm.call(
+            "xbr.marketmaker.buy_key",
+            address(buyer),
+            bytes(32),
+            key_id,
+            channel["channel_oid"],
+            2,
+            xbr.pack_uint256(provider.price),
+            xbr.pack_uint256(balance),
+            sign_state(buyer, channel["channel_oid"], 2, balance),
+        )
+    assert refused.value.error == "wamp.error.invalid_argument"
+
+
+def test_a_failed_sale_does_not_stand_in_the_way_of_the_next(new_provider, events):
+    provider = new_provider(count=2)
+    seller, buyer = provider.start(), provider.buyer()
+    seller.feed(*LINES[:2])
+    check_equal([each["payload"] for each in buyer.unwrapped(2)], LINES[:2])
+    for _ in range(2):
+        buy_with_bad_key(provider, events.wait(2)[0][0])
+    channel = provider.channel()
+    assert channel["seq"] == 4, "the market maker keeps the seq of the failed sales"
+
+    seller.feed(*LINES[2:4])
+    unwrapped = buyer.unwrapped(4)
+    check_equal([each["payload"] for each in unwrapped], LINES[:4])
+    assert unwrapped[-1]["bought"] == 2
+    assert provider.channel()["seq"] == 5
+    assert seller.stop() == 0
+
+
+def test_a_failed_sale_while_it_was_away_does_not_keep_the_seller_from_selling_again(new_provider, events):
+    """At its start the market maker is ahead of the ledger, which no signed state explains."""
+    provider = new_provider(count=2)
+    seller, buyer = provider.start(), provider.buyer()
+    seller.feed(*LINES[:2])
+    buyer.unwrapped(2)
+    assert seller.stop() == 0
+    late = provider.buyer()
+    provider.market.realm.publish(TOPIC, *events.wait(2)[0])
+    late.wait_for("the sale fails", lambda: late.events("failed"))
+    assert provider.channel()["seq"] == 3
+
+    seller = provider.start()
+    seller.feed(*LINES[2:4])
+    # The first buyer saw the repeated event, too.
+    check_equal([each["payload"] for each in buyer.unwrapped(5)], [*LINES[:2], LINES[0], *LINES[2:4]])
+    assert seller.stop() == 0
+
+
+@pytest.mark.parametrize("how", (signal.SIGTERM, signal.SIGKILL))
+def test_a_key_from_before_a_restart_is_still_sold(new_provider, events, how):
+    provider = new_provider(count=2)
+    seller, before = provider.start(), provider.buyer()
+    seller.feed(*LINES[:3])
+    check_equal([each["payload"] for each in before.unwrapped(3)], LINES[:3])
+    old = events.wait(3)
+    before.stop()
+    assert seller.stop(how) == (0 if how == signal.SIGTERM else -how)
+
+    seller, after = provider.start(), provider.buyer()
+    for event in old:
+        provider.market.realm.publish(TOPIC, *event)
+    check_equal([each["payload"] for each in after.unwrapped(3)], LINES[:3])
+    seller.feed(*LINES[3:5])
+    unwrapped = after.unwrapped(5)
+    check_equal([each["payload"] for each in unwrapped], LINES[:5])
+    keys = {
+        key_id for key_id, _, _ in events.wait(5)
+    }  # without the repeated ones: a publisher gets no own events
+    assert unwrapped[-1]["bought"] == len(keys)
+    assert provider.channel()["seq"] == 1 + 2 + len(keys), "the channel went on where it was"
+    assert seller.stop() == 0
+
+
+@pytest.mark.parametrize("after", (False, True), ids=("before", "after"))
+def test_a_key_is_sold_though_its_offer_failed_at_first(new_provider, market, events, after):
+    """Either nothing came of the offer, or only its reply was lost: then the repeat is "already offered"."""
+    provider = new_provider(count=1)
+    market.realm.call("test.mm.fail_next", "place_offer", "wamp.error.runtime_error", 1, after)
+    seller, buyer = provider.start(), provider.buyer()
+    seller.feed(*LINES[:3])
+    check_equal([each["payload"] for each in buyer.unwrapped(3)], LINES[:3])
+    assert seller.stop() == 0

@@ -1,0 +1,176 @@
+//! What the tests of the actors share: a market maker that is an actor, a clock that stands still, a signer that
+//! fails the test on a contradiction, and claims to sell.
+
+#![allow(dead_code, reason = "each test uses its own part")]
+#![allow(missing_docs, unreachable_pub, reason = "a module of tests")]
+
+pub mod fake_market;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use xbr_actors::key_series::SeriesOptions;
+use xbr_actors::{ApiOptions, Clock, Rotation, SellerOptions};
+use xbr_core::channel::{ChannelState, ChannelTerms};
+use xbr_core::crypto::UserspaceEntropy;
+use xbr_core::offer::{OfferTerms, UriPrefix};
+use xbr_core::wire::{CloseRequest, MarketDomain, SellRequest};
+use xbr_core::{
+    Address, Amount, ApiId, BuyerKey, ChannelId, ChannelSeq, DelegateKey, Eip712, KeyId, MarketId, Signature,
+    Signer,
+};
+use xbr_store::Store;
+
+pub const API: ApiId = ApiId::new([0xa1; 16]);
+pub const CHANNEL: ChannelId = ChannelId::new([0xc1; 16]);
+pub const MARKET: MarketId = MarketId::new([0x31; 16]);
+pub const URI: &str = "io.crossbar.example";
+
+thread_local! {
+    static PAUSED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Pauses the time of this test, once. From then on it jumps to the next timer whenever the test has nothing to do,
+/// also while worker threads compute: where that matters, no timer may be armed.
+pub fn pause_time() {
+    if !PAUSED.replace(true) {
+        tokio::time::pause();
+    }
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+pub struct StoppedClock;
+
+impl Clock for StoppedClock {
+    fn now_ns(&self) -> u64 {
+        1_700_000_000_000_000_000
+    }
+}
+
+/// A clock that panics once when it is told to, and with it the actor that reads it.
+#[derive(Debug, Default)]
+pub struct PanickingClock(pub std::sync::atomic::AtomicBool);
+
+impl Clock for PanickingClock {
+    fn now_ns(&self) -> u64 {
+        if self.0.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            panic!("on purpose");
+        }
+        StoppedClock.now_ns()
+    }
+}
+
+pub fn market_maker() -> DelegateKey {
+    DelegateKey::from_bytes(&[0x11; 32]).unwrap()
+}
+
+pub fn seller_key() -> Arc<DelegateKey> {
+    Arc::new(DelegateKey::from_bytes(&[0x22; 32]).unwrap())
+}
+
+/// The secret and public halves of a buyer's key.
+pub fn buyer() -> ([u8; 32], BuyerKey) {
+    let secret = [0x33; 32];
+    (secret, xbr_core::crypto::sealed_box_public_key(&secret))
+}
+
+pub fn domain() -> MarketDomain {
+    MarketDomain {
+        chain_id: Amount::from_units(1),
+        verifying_contract: Address::new([0x44; 20]),
+        market_id: MARKET,
+    }
+}
+
+pub fn terms_of(channel_id: ChannelId) -> ChannelTerms {
+    ChannelTerms {
+        channel_id,
+        market_id: MARKET,
+        market_maker: market_maker().address(),
+        delegate: seller_key().address(),
+        amount: Amount::from_xbr(1000),
+        chain_id: domain().chain_id,
+        verifying_contract: domain().verifying_contract,
+        close_at: Amount::from_units(1),
+    }
+}
+
+pub fn state(seq: u32, balance_xbr: u64) -> ChannelState {
+    ChannelState { seq: ChannelSeq::new(seq), balance: Amount::from_xbr(balance_xbr) }
+}
+
+fn sign(channel_id: ChannelId, state: ChannelState, is_final: bool) -> Signature {
+    terms_of(channel_id).state(state.seq, state.balance, is_final).sign(&market_maker()).unwrap()
+}
+
+/// A sale that the market maker signed: `amount` is paid for the key, the channel is at `state` after it.
+pub fn sale(key_id: KeyId, state: ChannelState, amount_xbr: u64) -> SellRequest {
+    sale_on(CHANNEL, key_id, state, amount_xbr)
+}
+
+pub fn sale_on(channel_id: ChannelId, key_id: KeyId, state: ChannelState, amount_xbr: u64) -> SellRequest {
+    SellRequest {
+        market_maker: market_maker().address(),
+        buyer_key: buyer().1,
+        key_id,
+        channel_id,
+        channel_seq: state.seq,
+        amount: Amount::from_xbr(amount_xbr),
+        balance: state.balance,
+        signature: sign(channel_id, state, false),
+    }
+}
+
+/// A close that the market maker signed.
+pub fn close(state: ChannelState, is_final: bool) -> CloseRequest {
+    CloseRequest {
+        market_maker: market_maker().address(),
+        channel_id: CHANNEL,
+        channel_seq: state.seq,
+        balance: state.balance,
+        is_final,
+        signature: sign(CHANNEL, state, is_final),
+    }
+}
+
+pub fn offer_terms(price_xbr: u64) -> OfferTerms {
+    OfferTerms {
+        api_id: API,
+        prefix: UriPrefix::new(URI).unwrap(),
+        price: Amount::from_xbr(price_xbr),
+        categories: BTreeMap::new(),
+        expires_after: None,
+        copies: None,
+    }
+}
+
+pub fn every(seconds: u64) -> Rotation {
+    Rotation { interval: Some(Duration::from_secs(seconds)), count: None }
+}
+
+pub fn after(count: u64) -> Rotation {
+    Rotation { interval: None, count: Some(count) }
+}
+
+pub fn api(rotation: Rotation) -> ApiOptions {
+    ApiOptions { terms: offer_terms(35), rotation }
+}
+
+pub fn series(store: Arc<dyn Store>, rotation: Rotation) -> SeriesOptions {
+    SeriesOptions {
+        terms: offer_terms(35),
+        rotation,
+        store,
+        clock: Arc::new(StoppedClock),
+        entropy: Arc::new(UserspaceEntropy),
+        patience: Duration::from_secs(30),
+    }
+}
+
+pub fn seller_options(store: Arc<dyn Store>) -> SellerOptions {
+    let mut options = SellerOptions::new(market_maker().address(), seller_key(), store);
+    options.clock = Arc::new(StoppedClock);
+    options
+}
