@@ -1,5 +1,5 @@
-//! Logs: coloured text on a terminal, one JSON object a line otherwise, both on standard error. Amounts are exact
-//! decimal texts, and secrets have no text at all.
+//! Logs: coloured text on a terminal, one JSON object a line otherwise, both on standard error. Amounts are
+//! exact decimal texts, and secrets have no text at all.
 
 use std::io::{self, IsTerminal};
 
@@ -12,7 +12,7 @@ use crate::config::{LogConfig, LogFormat};
 #[derive(Debug, Error)]
 pub enum LogError {
     /// The filter is none.
-    #[error("is neither a level (error, warn, info, debug, trace) nor a list of directives: {0}")]
+    #[error("is no filter such as info, or info,xbr_wamp=debug: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
     /// There is a log already.
     #[error("cannot begin the log: {0}")]

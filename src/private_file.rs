@@ -1,5 +1,5 @@
-//! Secrets in files: made with mode 0600 and never over an existing file, refused when others than their owner have
-//! access to them.
+//! Secrets in files: made with mode 0600 and never over an existing file, refused when others than their
+//! owner have access to them.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};

@@ -1,5 +1,5 @@
-//! The service: opens the store, starts the seller and its feeds, waits to be told to stop, and ends everything in
-//! order. The store is closed last.
+//! The service: opens the store, starts the seller and its feeds, waits to be told to stop, and ends
+//! everything in order. The store is closed last.
 
 use std::future::Future;
 use std::io;

@@ -1,4 +1,7 @@
-//! Feeds: in which order lines leave, what slows their source down, and what happens to them while there is no session.
+//! Feeds: in which order lines leave, what slows their source down, and what happens to them while there is
+//! no session.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers fail a test by panicking")]
 
 use std::fs::{self, File, OpenOptions};
 use std::future::pending;
@@ -152,7 +155,8 @@ async fn lines_are_published_in_order_and_exactly() {
 async fn bad_lines_are_skipped_and_the_others_are_not() {
     let (market, mut controls) = market(1000);
     let deep = "[".repeat(1000);
-    let report = run(market, 4, &["1", "{\"a\":", "[1] [2]", "nope", "{\"a\":1,\"a\":2}", &deep, "NaN", "2"]).await;
+    let report =
+        run(market, 4, &["1", "{\"a\":", "[1] [2]", "nope", "{\"a\":1,\"a\":2}", &deep, "NaN", "2"]).await;
     assert_eq!(report, FeedReport { lines: 8, published: 2, skipped: 6, ..FeedReport::default() });
     assert_eq!(take(&mut controls, 2).await, numbers(1..3));
 }

@@ -1,5 +1,7 @@
 //! The key series actor alone, on paused time: rotation, offers, and what the store and the market maker can do to it.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failure is a panic here")]
+
 mod support;
 
 use std::collections::BTreeMap;

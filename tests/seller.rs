@@ -1,6 +1,8 @@
 //! The supervisor: the order of starting and stopping, coming back, replacing what died, and sales through it. The
 //! market maker's session is a fake; the ledger and the key series are the real ones.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failure is a panic here")]
+
 mod support;
 
 use std::sync::Arc;
@@ -59,6 +61,16 @@ async fn started() -> Market {
     let it = spawn(MemoryStore::new());
     it.add_api().await;
     it.start().await.unwrap();
+    it
+}
+
+/// A started seller with one API, whose keys last for so many uses that no timer is armed: time does not jump while
+/// worker threads compute.
+async fn selling() -> Market {
+    let it = spawn(MemoryStore::new());
+    it.seller.send(AddApi(api(after(1_000_000)))).await.unwrap().unwrap();
+    it.start().await.unwrap();
+    settle().await;
     it
 }
 
@@ -200,7 +212,7 @@ async fn a_stop_interrupts_a_start() {
 #[actix_rt::test]
 async fn a_stop_waits_for_sales_in_flight_but_no_longer_than_the_grace_period() {
     for patient in [true, false] {
-        let it = started().await;
+        let it = selling().await;
         let key = it.key().await;
         it.store.hold();
         let mut sold = std::pin::pin!(it.sell(sale(key, state(2, 965), 35)));
@@ -293,7 +305,7 @@ async fn an_api_that_makes_no_sense_is_refused() {
 
 #[actix_rt::test]
 async fn a_sale_delivers_the_key_to_the_buyer_and_the_money_to_the_ledger() {
-    let it = started().await;
+    let it = selling().await;
     let key = it.key().await;
     let receipt = it.sell(sale(key, state(2, 965), 35)).await.unwrap();
     assert_eq!((receipt.key_id, receipt.balance), (key, Amount::from_xbr(965)));
@@ -307,7 +319,7 @@ async fn a_sale_delivers_the_key_to_the_buyer_and_the_money_to_the_ledger() {
 
 #[actix_rt::test]
 async fn what_is_wrong_with_a_sale_is_said_in_order_of_precedence() {
-    let it = started().await;
+    let it = selling().await;
     let key = it.key().await;
     // Each row repairs one more mistake; the next one is then the answer.
     let mut request = sale(key, state(1, 966), 34);
@@ -339,7 +351,7 @@ async fn what_is_wrong_with_a_sale_is_said_in_order_of_precedence() {
 
 #[actix_rt::test]
 async fn a_retired_key_is_said_to_be_retired() {
-    let it = started().await;
+    let it = selling().await;
     let retired = KeyId::new([8; 16]);
     let record = match it.store.key(it.key().await).await.unwrap() {
         xbr_store::KeyLookup::Found(record) => xbr_store::KeyRecord { key_id: retired, ..record },
@@ -352,7 +364,7 @@ async fn a_retired_key_is_said_to_be_retired() {
 
 #[actix_rt::test]
 async fn keys_of_an_earlier_life_are_sold() {
-    let it = started().await;
+    let it = selling().await;
     let key = it.key().await;
     it.stop().await;
     let restarted = spawn(it.store.clone());
@@ -362,7 +374,7 @@ async fn keys_of_an_earlier_life_are_sold() {
 
 #[actix_rt::test]
 async fn a_channel_first_seen_in_a_sale_is_fetched_checked_and_sold_on() {
-    let it = started().await;
+    let it = selling().await;
     let key = it.key().await;
     let new = ChannelId::new([0xc2; 16]);
     let first = sale_on(new, key, state(2, 965), 35);
@@ -390,7 +402,7 @@ async fn a_channel_first_seen_in_a_sale_is_fetched_checked_and_sold_on() {
 
 #[actix_rt::test]
 async fn a_market_maker_that_fell_behind_halts_the_channel_at_the_start() {
-    let it = started().await;
+    let it = selling().await;
     let key = it.key().await;
     it.sell(sale(key, state(2, 965), 35)).await.unwrap();
     it.stop().await;
@@ -404,7 +416,7 @@ async fn a_market_maker_that_fell_behind_halts_the_channel_at_the_start() {
 
 #[actix_rt::test]
 async fn a_close_is_signed_for_the_configured_market_maker_only() {
-    let it = started().await;
+    let it = selling().await;
     let request = close(state(1, 1000), true);
     let send = |request| it.seller.send(CloseChannel { request });
     let mut other = request.clone();

@@ -24,6 +24,11 @@ impl InFlight {
         Flight(self.clone())
     }
 
+    /// How many things are under way.
+    pub(crate) fn count(&self) -> usize {
+        *self.0.borrow()
+    }
+
     /// Waits until nothing is under way.
     pub(crate) async fn idle(&self) {
         // The sender is ours, so that it cannot close.

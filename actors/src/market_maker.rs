@@ -30,6 +30,8 @@ use crate::seller::MarketWatch;
 
 /// How many messages may wait for the session.
 const MAILBOX: usize = 4096;
+/// How many invocations may be under way; what comes beyond is answered at once, to be repeated.
+const MAX_IN_FLIGHT: usize = 2048;
 
 /// How the market maker is reached.
 #[derive(Debug, Clone)]
@@ -144,6 +146,13 @@ impl MarketMaker {
         let Some(served) = self.joined.as_ref().and_then(|joined| joined.served.as_ref()) else {
             return refuse_early(invocation);
         };
+        if self.in_flight.count() >= MAX_IN_FLIGHT {
+            return answer_error(
+                invocation,
+                uris::UNAVAILABLE,
+                "too many requests at once; repeat the request",
+            );
+        }
         let (args, kwargs) = (&invocation.args, &invocation.kwargs);
         if invocation.registration == served.sell.0 {
             match SellRequest::parse(args, kwargs) {
@@ -218,6 +227,7 @@ fn market_error(procedure: &str, error: &CallError) -> MarketError {
             let text = payload.args.first().and_then(Value::as_str).unwrap_or_default();
             MarketError::Refused { procedure, uri: uri.clone(), text: text.chars().take(200).collect() }
         }
+        error if error.is_not_sent() => MarketError::Unsendable { procedure, reason: error.to_string() },
         error => MarketError::Unanswered { procedure, reason: error.to_string() },
     }
 }
@@ -278,7 +288,12 @@ impl Handler<Came> for MarketMaker {
                     let _ = joined.lost.try_send(SessionLost { reason: reason.to_string() });
                 }
             }
-            _ => {}
+            IncomingEvent::RegistrationRevoked { .. } => {
+                tracing::error!(
+                    "another session has taken a registration over; it sells now, this one does not"
+                );
+            }
+            IncomingEvent::Event(_) => {}
         }
     }
 }

@@ -34,6 +34,14 @@ pub enum MarketError {
         /// Its text, cut to 200 characters.
         text: String,
     },
+    /// It cannot be sent: the serializer has no form for it, or it is too large. Trying again cannot help.
+    #[error("{procedure} cannot be sent: {reason}")]
+    Unsendable {
+        /// What was to be called.
+        procedure: String,
+        /// Why.
+        reason: String,
+    },
     /// No answer came; the call may have been executed.
     #[error("{procedure} got no answer: {reason}")]
     Unanswered {

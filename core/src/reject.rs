@@ -76,12 +76,12 @@ pub enum SaleReject {
     /// The key has left the archive.
     #[error("sell: the key is retired")]
     KeyRetired,
-    /// The buyer's public key is not a point that a key can be sealed to.
-    #[error("sell: buyer_pubkey must be a valid Curve25519 public key")]
-    InvalidBuyerKey,
     /// The channel is not one of this seller's.
     #[error("sell: unexpected channel_oid")]
     UnexpectedChannel,
+    /// The buyer's public key is not a point that a key can be sealed to.
+    #[error("sell: buyer_pubkey must be a valid Curve25519 public key")]
+    InvalidBuyerKey,
     /// A final close of the channel was signed.
     #[error("sell: the channel is closed")]
     ChannelClosed,

@@ -1,7 +1,7 @@
 //! `xbr-seller run`: the service as a process, which stops at the first signal and is gone at the second.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -12,6 +12,8 @@ use crate::{logging, service};
 
 /// What blocks when everything has ended, such as a look-up of a host name, is not waited for any longer.
 const LEFT_OVER: Duration = Duration::from_millis(100);
+/// A signal this soon after the first is the same one: shells and `timeout` signal a process and its group.
+const ECHO: Duration = Duration::from_millis(500);
 
 pub(super) fn execute(args: &RunArgs) -> Result<(), Failure> {
     let (config, secrets) = Config::load(&args.config, &Environment::of_process())?;
@@ -22,9 +24,14 @@ pub(super) fn execute(args: &RunArgs) -> Result<(), Failure> {
         let stop = async move {
             signals.next().await;
             tokio::spawn(async move {
-                let number = signals.next().await;
-                tracing::warn!("a second signal, ending at once");
-                std::process::exit(128 + number);
+                let first = Instant::now();
+                loop {
+                    let number = signals.next().await;
+                    if first.elapsed() >= ECHO {
+                        tracing::warn!("a second signal, ending at once");
+                        std::process::exit(128 + number);
+                    }
+                }
             });
         };
         Ok(service::run(config, secrets, stop).await?)

@@ -1,5 +1,5 @@
-//! The configuration as a tree that remembers where each value comes from: the TOML file, with the environment
-//! variables `XBR_SELLER__SECTION__KEY` laid over it.
+//! The configuration as a tree that remembers where each value comes from: the TOML file, with the
+//! environment variables `XBR_SELLER__SECTION__KEY` laid over it.
 
 use std::collections::BTreeMap;
 use std::path::Path;

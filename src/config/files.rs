@@ -1,5 +1,5 @@
-//! The files that a configuration names: secrets are read here, once, and refused when others than their owner have
-//! access to them; of the others it is checked that they are there.
+//! The files that a configuration names: secrets are read here, once, and refused when others than their
+//! owner have access to them; of the others it is checked that they are there.
 
 use std::fs;
 use std::path::{Path, PathBuf};

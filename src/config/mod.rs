@@ -1,7 +1,7 @@
 //! The configuration: a TOML file with environment variables laid over it, read into one typed [`Config`].
 //!
-//! Everything that is wrong is reported together, each with its place and key. Unknown keys are refused, in the file
-//! and in the environment. Relative paths are relative to the folder of the file.
+//! Everything that is wrong is reported together, each with its place and key. Unknown keys are refused, in
+//! the file and in the environment. Relative paths are relative to the folder of the file.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

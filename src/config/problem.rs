@@ -1,5 +1,5 @@
-//! What can be wrong with a configuration, and how an operator is told: each problem with its place, the path of its
-//! key, and what to do.
+//! What can be wrong with a configuration, and how an operator is told: each problem with its place, the path
+//! of its key, and what to do.
 
 use std::fmt;
 use std::path::PathBuf;

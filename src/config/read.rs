@@ -245,13 +245,13 @@ impl Reader<'_> {
             Some(OfferTerms { api_id, prefix, price, categories, expires_after, copies })
         })();
         let api = terms.map(|terms| ApiOptions { terms, rotation: Rotation { interval, count } });
+        section.finish();
         // What keys mean together is of interest once each of them is right.
         if let Some(Err(error)) =
             api.as_ref().filter(|_| self.report.count() == before).map(ApiOptions::check)
         {
             section.complain(ProblemKind::value(error));
         }
-        section.finish();
         Some(Located { place, key, value: api? })
     }
 

@@ -1,5 +1,5 @@
-//! Taking typed values out of a table, key by key. What is wrong is noted and reading goes on, so that an operator
-//! hears of everything at once.
+//! Taking typed values out of a table, key by key. What is wrong is noted and reading goes on, so that an
+//! operator hears of everything at once.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -151,7 +151,7 @@ impl<'a> Section<'a> {
     }
 
     /// Refuses the keys that nobody asked for.
-    pub(super) fn finish(self) {
+    pub(super) fn finish(&self) {
         for (key, node) in &self.table {
             let near = |known: &&&'static str| strsim::damerau_levenshtein(key, known);
             let suggestion = self.known.iter().min_by_key(near).copied();

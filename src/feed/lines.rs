@@ -1,6 +1,6 @@
-//! Lines from standard input, a file or a FIFO, read on a thread of their own: reading may block for as long as
-//! nobody writes, and the process must be able to end meanwhile. The thread is never more than a few lines ahead, so
-//! that whoever writes is slowed down to the pace of the market.
+//! Lines from standard input, a file or a FIFO, read on a thread of their own: reading may block for as long
+//! as nobody writes, and the process must be able to end meanwhile. The thread is never more than a few lines
+//! ahead, so that whoever writes is slowed down to the pace of the market.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -40,7 +40,8 @@ pub enum LineError {
     },
 }
 
-/// Starts reading. The receiver ends with the source; what ends the source before its time is the last that comes.
+/// Starts reading. The receiver ends with the source; what ends the source before its time is the last that
+/// comes.
 ///
 /// # Errors
 /// What the operating system says when there can be no thread.
@@ -74,7 +75,8 @@ impl LineReader {
                     if self.lines.is_closed() || !file.metadata()?.file_type().is_fifo() {
                         return Ok(());
                     }
-                    // The old one is closed after the new one is open: what is written in between stays in the pipe.
+                    // The old one is closed after the new one is open: what is written in between stays in
+                    // the pipe.
                     file = File::open(path)?;
                 }
             }

@@ -1,8 +1,10 @@
-//! A feed: each line is one JSON value, wrapped with its API's current key and published with acknowledgement.
+//! A feed: each line is one JSON value, wrapped with its API's current key and published with
+//! acknowledgement.
 //!
-//! Lines are published in their order, a bounded number of them ahead of the router's acknowledgement; the source is
-//! read no faster than that. While the session is away, the same events wait and are published when it is back: at
-//! least once each, in order. A line that is no JSON value is reported by its number and skipped.
+//! Lines are published in their order, a bounded number of them ahead of the router's acknowledgement; the
+//! source is read no faster than that. While the session is away, the same events wait and are published when
+//! it is back: at least once each, in order. A line that is no JSON value is reported by its number and
+//! skipped.
 
 use std::fmt;
 use std::future::{Future, pending};
@@ -30,7 +32,8 @@ use lines::{Line, LineError};
 
 /// How many encrypted bytes of a feed may wait for their acknowledgement, beside the first.
 const MAX_BYTES_IN_FLIGHT: usize = 16 << 20;
-/// How often an event is sent that gets no answer: one that costs the session each time must not do so for ever.
+/// How often an event is sent that gets no answer: one that costs the session each time must not do so for
+/// ever.
 const MAX_UNANSWERED: u32 = 5;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
@@ -128,7 +131,8 @@ impl FeedReport {
     }
 }
 
-/// Publishes lines until they end, or until `stop` holds the time by which the last acknowledgements must be there.
+/// Publishes lines until they end, or until `stop` holds the time by which the last acknowledgements must be
+/// there.
 pub async fn run<O: Outlet>(
     config: &FeedConfig,
     mut lines: mpsc::Receiver<io::Result<Line>>,
@@ -285,7 +289,7 @@ impl<O: Outlet> Pump<O> {
                 self.report.published += 1;
                 None
             }
-            Err(error @ MarketError::Refused { .. }) => {
+            Err(error @ (MarketError::Refused { .. } | MarketError::Unsendable { .. })) => {
                 self.refuse(event.line, &error);
                 None
             }
@@ -303,7 +307,9 @@ impl<O: Outlet> Pump<O> {
         let mut unanswered = 0;
         loop {
             match &error {
-                MarketError::Refused { .. } => return self.refuse(event.line, &error),
+                MarketError::Refused { .. } | MarketError::Unsendable { .. } => {
+                    return self.refuse(event.line, &error);
+                }
                 MarketError::NotJoined => {}
                 _ => unanswered += 1,
             }

@@ -2,7 +2,7 @@
 //! fails the test on a contradiction, and claims to sell.
 
 #![allow(dead_code, reason = "each test uses its own part")]
-#![allow(missing_docs, unreachable_pub, reason = "a module of tests")]
+#![allow(missing_docs, unreachable_pub, missing_debug_implementations, reason = "a module of tests")]
 
 pub mod fake_market;
 

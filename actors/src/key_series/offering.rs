@@ -12,6 +12,8 @@ use crate::messages::{MarketError, PlaceOffer, ask};
 
 /// Offers that could not be placed are kept for this many keys; the oldest is given up first.
 const MAX_UNOFFERED: usize = 1000;
+/// A key waits no longer for its offer before it may be used: a slow market maker must not stop the data.
+const MAX_OFFER_TIME: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct LiveOffer {
@@ -28,8 +30,15 @@ pub(super) fn backoff() -> ExponentialBackoff {
         .build()
 }
 
+/// Places an offer. One that takes too long counts as failed: it is placed again, and that it was taken meanwhile counts
+/// as success.
 pub(super) async fn place(market: &OfferPort, offer: KeyOffer) -> Result<(), MarketError> {
-    ask(&market.place, PlaceOffer { offer }).await
+    let placing = ask(&market.place, PlaceOffer { offer });
+    let late = MarketError::Unanswered {
+        procedure: "place_offer".to_owned(),
+        reason: "it takes too long".to_owned(),
+    };
+    tokio::time::timeout(MAX_OFFER_TIME, placing).await.unwrap_or(Err(late))
 }
 
 impl KeySeries {

@@ -9,8 +9,9 @@ import argparse
 from typing import Any
 
 from channel import address, eth_key
-from common import KEYS, XBR, add_connection_options, emit, run, xbr
+from common import KEYS, XBR, add_connection_options, emit, run, sleep, xbr
 
+from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import SubscribeOptions
 from twisted.internet.defer import DeferredQueue
 
@@ -36,6 +37,17 @@ async def unwrap(buyer: xbr.SimpleBuyer, events: DeferredQueue, wanted: int) -> 
             )
 
 
+async def start(buyer: Any, session: Any) -> int:
+    """Start the buyer, waiting for a market maker that is not there yet."""
+    while True:
+        try:
+            return await buyer.start(session, "reference")
+        except ApplicationError as error:
+            if error.error != ApplicationError.NO_SUCH_PROCEDURE:
+                raise
+        await sleep(0.2)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -57,7 +69,7 @@ def main() -> None:
 
     async def joined(session: Any) -> int:
         buyer = xbr.SimpleBuyer(address(eth_key("marketmaker")), args.key, args.max_price)
-        balance = await buyer.start(session, "reference")
+        balance = await start(buyer, session)
         events = DeferredQueue()
         await session.subscribe(
             lambda *event: events.put(event), args.topic, options=SubscribeOptions(match="prefix")

@@ -27,6 +27,19 @@ pub(crate) struct Router {
     pub(crate) challenge: Option<(&'static str, Dict)>,
     /// Answers nothing any more.
     pub(crate) silent: bool,
+    /// How the next requests for these URIs are answered: realms, procedures and topics.
+    pub(crate) replies: VecDeque<(String, Reply)>,
+}
+
+/// An answer that a test gives in the router's place.
+#[derive(Debug, Clone)]
+pub(crate) enum Reply {
+    /// To a call: these positional results.
+    Result(Vec<Value>),
+    /// This error with this text; to HELLO, an ABORT.
+    Error(&'static str, &'static str),
+    /// None, now or ever.
+    Silence,
 }
 
 impl Router {
@@ -45,9 +58,41 @@ impl Router {
 
     pub(crate) fn hear(&mut self, from: SessionIndex, message: Message) {
         self.heard.push((from, message.clone()));
-        if !self.silent {
+        if !self.silent && !self.reply(from, &message) {
             self.answer(from, message);
         }
+    }
+
+    /// Whether the test has an answer of its own.
+    fn reply(&mut self, to: SessionIndex, message: &Message) -> bool {
+        let (request, uri) = match message {
+            Message::Hello { realm, .. } => (0, realm),
+            Message::Call { request, procedure, .. } | Message::Register { request, procedure, .. } => {
+                (*request, procedure)
+            }
+            Message::Publish { request, topic, .. } => (*request, topic),
+            _ => return false,
+        };
+        let Some(position) = self.replies.iter().position(|(wanted, _)| wanted == uri) else { return false };
+        let (_, reply) = self.replies.remove(position).unwrap();
+        let (request_type, details) = (message.code(), Dict::new());
+        match reply {
+            Reply::Silence => {}
+            Reply::Result(args) => {
+                let payload = Payload { args, kwargs: Dict::new() };
+                self.say(to, Message::Result { request, details, payload });
+            }
+            Reply::Error(uri, text) if request_type == code::HELLO => {
+                let details = vec![("message".to_owned(), Value::from(text))];
+                self.say(to, Message::Abort { details, reason: uri.to_owned() });
+            }
+            Reply::Error(uri, text) => {
+                let payload = Payload { args: vec![Value::from(text)], kwargs: Dict::new() };
+                let error = uri.to_owned();
+                self.say(to, Message::Error { request_type, request, details, error, payload });
+            }
+        }
+        true
     }
 
     fn answer(&mut self, from: SessionIndex, message: Message) {

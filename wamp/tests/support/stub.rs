@@ -1,4 +1,7 @@
-//! The router of these tests behind a real WebSocket on loopback, for one connection at a time.
+//! The router of these tests behind a real WebSocket on loopback. Each [`Stub`] serves one connection, and is a router
+//! of its own.
+
+#![allow(dead_code, reason = "each test uses its own part")]
 
 use std::sync::Arc;
 
@@ -17,19 +20,20 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use xbr_wamp::Serializer;
 use xbr_wamp::message::Message;
 
-use super::support::{Router, read, write};
+use super::support::{Reply, Router, read, write};
 
 /// What a test makes the stub do besides routing.
 #[derive(Debug)]
 pub(crate) enum Order {
     Say(Message),
+    /// Answers the next request for this realm, procedure or topic in this way.
+    Reply(String, Reply),
     /// Reads and writes nothing any more, but keeps the connection.
     Stall,
     /// Breaks the connection off.
     Drop,
 }
 
-#[derive(Debug)]
 pub(crate) struct Stub {
     pub(crate) url: String,
     pub(crate) orders: mpsc::UnboundedSender<Order>,
@@ -37,6 +41,9 @@ pub(crate) struct Stub {
     pub(crate) heard: mpsc::UnboundedReceiver<Message>,
     /// With TLS, the certificate that a client has to trust.
     pub(crate) certificate_pem: Option<String>,
+    listener: Arc<TcpListener>,
+    acceptor: Option<TlsAcceptor>,
+    choice: Choice,
 }
 
 /// How the stub answers the handshake.
@@ -62,31 +69,45 @@ impl Stub {
     }
 
     async fn listen(choice: Choice, tls: bool) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = Arc::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
         let port = listener.local_addr().unwrap().port();
+        if tls {
+            let (acceptor, pem) = acceptor();
+            let url = format!("wss://localhost:{port}/ws");
+            return Self::accept(url, Some(pem), listener, Some(acceptor), choice);
+        }
+        Self::accept(format!("ws://127.0.0.1:{port}/ws"), None, listener, None, choice)
+    }
+
+    /// Serves the next connection at the same address, once this one has been accepted.
+    pub(crate) fn again(&self) -> Self {
+        let (certificate, acceptor) = (self.certificate_pem.clone(), self.acceptor.clone());
+        Self::accept(self.url.clone(), certificate, self.listener.clone(), acceptor, self.choice)
+    }
+
+    fn accept(
+        url: String,
+        certificate_pem: Option<String>,
+        listener: Arc<TcpListener>,
+        acceptor: Option<TlsAcceptor>,
+        choice: Choice,
+    ) -> Self {
         let (orders, ordered) = mpsc::unbounded_channel();
         let (hearing, heard) = mpsc::unbounded_channel();
-        let (acceptor, certificate_pem) = match tls {
-            true => {
-                let (acceptor, pem) = acceptor();
-                (Some(acceptor), Some(pem))
-            }
-            false => (None, None),
-        };
+        let (listening, tls) = (listener.clone(), acceptor.clone());
         tokio::spawn(async move {
-            let (tcp, _) = listener.accept().await.unwrap();
-            match acceptor {
-                Some(acceptor) => {
-                    if let Ok(stream) = acceptor.accept(tcp).await {
+            let (tcp, _) = listening.accept().await.unwrap();
+            drop(listening);
+            match tls {
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(tcp).await {
                         serve(stream, choice, ordered, hearing).await;
                     }
                 }
                 None => serve(tcp, choice, ordered, hearing).await,
             }
         });
-        let url =
-            if tls { format!("wss://localhost:{port}/ws") } else { format!("ws://127.0.0.1:{port}/ws") };
-        Self { url, orders, heard, certificate_pem }
+        Self { url, orders, heard, certificate_pem, listener, acceptor, choice }
     }
 }
 
@@ -133,6 +154,14 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let mut router = Router::default();
     loop {
         tokio::select! {
+            // What a test ordered before it made the client speak counts already.
+            biased;
+            Some(order) = orders.recv() => match order {
+                Order::Say(message) => router.say(0, message),
+                Order::Reply(uri, reply) => router.replies.push_back((uri, reply)),
+                Order::Stall => std::future::pending().await,
+                Order::Drop => return,
+            },
             frame = socket.next() => match frame {
                 Some(Ok(Frame::Binary(bytes))) if !serializer.is_text() => {
                     let message = read(serializer, &bytes);
@@ -146,12 +175,6 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 }
                 Some(Ok(_)) => {}
                 _ => return,
-            },
-            order = orders.recv() => match order {
-                Some(Order::Say(message)) => router.say(0, message),
-                Some(Order::Stall) => std::future::pending().await,
-                Some(Order::Drop) => return,
-                None => std::future::pending().await,
             },
         }
         while let Some((_, message)) = router.next() {
