@@ -1,6 +1,14 @@
 //! The market maker's session alone: a real WebSocket to a router that does as the test says, and probes in the place of
 //! the seller. Whatever is waited for must come within [`SOON`]; nothing else depends on time.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers fail a test by panicking"
+)]
+
 mod support;
 #[path = "support/wamp_stub.rs"]
 mod wamp_stub;

@@ -258,6 +258,15 @@ impl Handler<SessionLost> for Seller {
     }
 }
 
+impl Drop for Seller {
+    /// Nobody makes a key any more: whoever waits for one is told at once.
+    fn drop(&mut self) {
+        for api in self.apis.values() {
+            api.keyring.stop();
+        }
+    }
+}
+
 impl std::fmt::Debug for Seller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Seller").field("options", &self.options).finish_non_exhaustive()

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use actix::prelude::SendError;
 use actix::{Message, Recipient};
+use actix_rt::Arbiter;
 use xbr_core::ApiId;
 
 /// Which child it was.
@@ -32,8 +34,13 @@ impl DeathWatch {
 
 impl Drop for DeathWatch {
     fn drop(&mut self) {
-        // A parent that has gone before needs no news.
-        let _ = self.parent.try_send(ChildDied(self.child));
+        // A parent that has gone before needs no news; one whose mailbox is full gets it when there is room.
+        if let Err(SendError::Full(news)) = self.parent.try_send(ChildDied(self.child))
+            && Arbiter::try_current().is_some()
+        {
+            let parent = self.parent.clone();
+            actix_rt::spawn(async move { parent.send(news).await });
+        }
     }
 }
 

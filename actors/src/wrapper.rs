@@ -72,7 +72,8 @@ pub enum WrapError {
     },
 }
 
-/// Encrypts payloads of one API. Clones share everything; usable from any thread and any tokio runtime.
+/// Encrypts payloads of one API. Clones share everything; usable from any thread. Where it has to wait for a key, it
+/// needs a tokio runtime with time enabled.
 #[derive(Clone)]
 pub struct Wrapper(Arc<Shared>);
 

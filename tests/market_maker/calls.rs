@@ -299,11 +299,8 @@ async fn only_that_the_key_is_offered_already_counts_as_success() {
         ("wamp.error.invalid_argument", "already offered", false),
     ] {
         it.reply(uri::PLACE_OFFER, Reply::Error(uri, text));
-        let refused = MarketError::Refused {
-            procedure: uri::PLACE_OFFER.into(),
-            uri: uri.into(),
-            text: text.into(),
-        };
+        let refused =
+            MarketError::Refused { procedure: uri::PLACE_OFFER.into(), uri: uri.into(), text: text.into() };
         let expected = if succeeds { Ok(()) } else { Err(refused) };
         assert_eq!(it.ask(place()).await, expected);
     }

@@ -56,18 +56,14 @@ fn close_receipt(request: &CloseRequest) -> CloseReceipt {
 }
 
 impl Market {
-    async fn asked_to_sell(
-        &mut self,
-    ) -> (SellRequest, oneshot::Sender<Result<SellReceipt, SaleReject>>) {
+    async fn asked_to_sell(&mut self) -> (SellRequest, oneshot::Sender<Result<SellReceipt, SaleReject>>) {
         match self.asked().await {
             Asked::Sell(request, answer) => (request, answer),
             other => panic!("{other:?}"),
         }
     }
 
-    async fn asked_to_close(
-        &mut self,
-    ) -> (CloseRequest, oneshot::Sender<Result<CloseReceipt, CloseReject>>) {
+    async fn asked_to_close(&mut self) -> (CloseRequest, oneshot::Sender<Result<CloseReceipt, CloseReject>>) {
         match self.asked().await {
             Asked::Close(request, answer) => (request, answer),
             other => panic!("{other:?}"),
@@ -123,7 +119,7 @@ async fn a_registration_that_the_router_still_holds_is_tried_again() {
 
 #[actix_rt::test]
 async fn a_registration_that_the_router_holds_on_to_is_given_up_after_the_patience() {
-    let mut it = joined_with(|options| options.register_patience = Duration::from_millis(300)).await;
+    let mut it = joined_with(|options| options.register_patience = Duration::from_millis(400)).await;
     for _ in 0..10 {
         it.reply(sell_uri(), error(EXISTS));
     }
@@ -225,7 +221,10 @@ async fn a_reject_is_answered_with_its_error_and_text() {
         (SaleReject::NoSuchKey, "crossbar.error.no_such_object"),
         (SaleReject::KeyRetired, "xbr.error.key_retired"),
         (SaleReject::InvalidBuyerKey, INVALID_ARGUMENT),
-        (SaleReject::InsufficientAmount { expected: one, actual: Amount::ZERO }, "xbr.error.insufficient_amount"),
+        (
+            SaleReject::InsufficientAmount { expected: one, actual: Amount::ZERO },
+            "xbr.error.insufficient_amount",
+        ),
         (SaleReject::Unavailable { reason: "a test" }, UNAVAILABLE),
     ] {
         it.say(invocation(7, sell, sell_args(2)));
@@ -391,4 +390,3 @@ async fn an_answer_for_an_earlier_session_does_not_reach_its_successor() {
     assert_eq!(it.asked_to_sell().await.0.channel_seq, state(4, 0).seq);
     it.assert_nothing_asked();
 }
-

@@ -219,7 +219,8 @@ impl ConnectError {
             | Self::Roots { .. }
             | Self::Serializer
             | Self::Auth(_) => true,
-            Self::Http { status } => (400..500).contains(status),
+            // Those three of the client's errors are about the moment: timeout, too early, too many requests.
+            Self::Http { status } => (400..500).contains(status) && !matches!(status, 408 | 425 | 429),
             // Abort reasons such as no_such_realm are not final: a router may still be starting.
             Self::Refused { .. } | Self::Timeout { .. } | Self::Transport(_) | Self::Closed(_) => false,
         }

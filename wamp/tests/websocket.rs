@@ -104,6 +104,9 @@ async fn an_http_error_is_told_by_its_status() {
     let stub = Stub::start(Choice::Status(404)).await;
     let error = connect(options(&stub)).await.unwrap_err();
     assert!(matches!(error, ConnectError::Http { status: 404 }) && error.is_permanent());
+    for status in [408, 425, 429, 503] {
+        assert!(!ConnectError::Http { status }.is_permanent(), "{status} may pass by itself");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,6 +140,38 @@ async fn tls_trusts_the_given_root_and_nobody_else() {
     rootless.roots = Roots::PemFile(file);
     assert!(matches!(connect(rootless).await, Err(ConnectError::Roots { .. })));
     std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[tokio::test]
+async fn tls_is_for_the_host_that_was_dialed_and_a_stranger_is_not_trusted() {
+    let directory = std::env::temp_dir().join(format!("xbr-wamp-host-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let file = directory.join("root.pem");
+    let stub = Stub::start_tls().await;
+    std::fs::write(&file, stub.certificate_pem.as_ref().unwrap()).unwrap();
+    let mut elsewhere = ClientOptions::new(stub.url.replace("localhost", "127.0.0.1"), "realm1");
+    elsewhere.roots = Roots::PemFile(file);
+    let error = connect(elsewhere).await.unwrap_err();
+    assert!(error.to_string().contains("not valid for name"), "{error}");
+
+    let stranger = Stub::start_tls().await;
+    let error = connect(options(&stranger)).await.unwrap_err();
+    let refused = matches!(error, ConnectError::Transport(TransportError::Io(_)));
+    assert!(refused || matches!(error, ConnectError::Roots { .. }), "{error}");
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_that_came_in_time_counts_though_it_is_read_late() {
+    let mut stub = Stub::start(Choice::First).await;
+    let (session, _incoming) = joined(&stub).await;
+    tokio::time::pause();
+    let call = Call::new("com.none").timeout(Duration::from_secs(5));
+    let caller = tokio::spawn(async move { session.call(call).await });
+    // The stub answers before it is heard of again here.
+    heard(&mut stub, |message| matches!(message, Message::Call { .. })).await;
+    tokio::time::advance(Duration::from_secs(6)).await;
+    assert_eq!(caller.await.unwrap().unwrap_err().uri(), Some("wamp.error.no_such_procedure"));
 }
 
 fn invocation(request: u64, size: usize) -> Message {

@@ -1,5 +1,6 @@
 //! Writing CBOR: dynamic values in the form that the reference writes, byte for byte.
 
+use std::cmp::Ordering;
 use std::convert::Infallible;
 
 use cbor4ii::core::enc::{Encode, Write};
@@ -58,16 +59,39 @@ pub fn has_repeated_key(pairs: &[(Value, Value)]) -> bool {
             .enumerate()
             .any(|(index, (key, _))| pairs.iter().skip(index + 1).any(|(other, _)| key == other));
     }
-    let mut encoded = Vec::new();
-    let mut ranges = Vec::with_capacity(pairs.len());
-    for (key, _) in pairs {
-        let start = encoded.len();
-        encode_into(key, &mut encoded);
-        ranges.push(start..encoded.len());
+    let mut keys: Vec<&Value> = pairs.iter().map(|(key, _)| key).collect();
+    keys.sort_unstable_by(|one, other| order(one, other));
+    keys.windows(2).any(|pair| matches!(pair, [one, other] if order(one, other).is_eq()))
+}
+
+/// Some total order, in which equal is what is written alike.
+///
+/// Keys are compared in place because a comparison ends at the first difference. Were they encoded instead,
+/// maps as keys of maps as keys of maps would be encoded anew on each level.
+fn order(one: &Value, other: &Value) -> Ordering {
+    use Value::{BigInt, Bool, Bytes, Float, Int, List, Map, Simple, Str, Tag};
+    match (one, other) {
+        (Bool(one), Bool(other)) => one.cmp(other),
+        (Int(one), Int(other)) => one.cmp(other),
+        (BigInt { negative, magnitude }, BigInt { negative: other_negative, magnitude: other_magnitude }) => {
+            negative.cmp(other_negative).then_with(|| magnitude.cmp(other_magnitude))
+        }
+        (Float(one), Float(other)) => one.to_bits().cmp(&other.to_bits()),
+        (Simple(one), Simple(other)) => one.cmp(other),
+        (Str(one), Str(other)) => one.cmp(other),
+        (Bytes(one), Bytes(other)) => one.cmp(other),
+        (List(one), List(other)) => order_all(one, other, order),
+        (Map(one), Map(other)) => {
+            order_all(one, other, |(k, v), (l, w)| order(k, l).then_with(|| order(v, w)))
+        }
+        (Tag(one, value), Tag(other, other_value)) => one.cmp(other).then_with(|| order(value, other_value)),
+        _ => one.kind().cmp(other.kind()),
     }
-    let mut keys: Vec<&[u8]> = ranges.into_iter().filter_map(|range| encoded.get(range)).collect();
-    keys.sort_unstable();
-    keys.windows(2).any(|pair| matches!(pair, [one, other] if one == other))
+}
+
+fn order_all<T>(one: &[T], other: &[T], order: impl Fn(&T, &T) -> Ordering) -> Ordering {
+    let mut items = one.iter().zip(other).map(|(one, other)| order(one, other));
+    one.len().cmp(&other.len()).then_with(|| items.find(|item| item.is_ne()).unwrap_or(Ordering::Equal))
 }
 
 /// A byte sink that cannot fail.

@@ -137,6 +137,57 @@ fn a_repeated_key_is_found_in_maps_of_any_size() {
 }
 
 #[test]
+fn large_maps_compare_keys_of_every_kind() {
+    let text = |text: &str| Value::from(text);
+    let map = |key: &str, value: u32| Value::from_iter([(text(key), Value::from(value))]);
+    let keys = [
+        Value::Null,
+        Value::Undefined,
+        Value::Bool(true),
+        Value::Int(1),
+        Value::from_magnitude(false, &[1; 9]),
+        Value::from_magnitude(true, &[1; 9]),
+        Value::Float(1.0),
+        Value::Float(f64::NAN),
+        Value::Simple(1),
+        text("a"),
+        Value::Bytes(b"a".to_vec()),
+        Value::List(vec![Value::Int(1), Value::Int(2)]),
+        Value::List(vec![Value::Int(1), Value::Int(3)]),
+        map("a", 1),
+        map("a", 2),
+        Value::Tag(9, Box::new(Value::Null)),
+        Value::Tag(9, Box::new(Value::Int(1))),
+    ];
+    let pairs: Vec<_> = keys.iter().map(|key| (key.clone(), Value::Null)).collect();
+    assert!(!has_repeated_key(&pairs));
+    for key in keys {
+        let again = [pairs.clone(), vec![(key.clone(), Value::Null)]].concat();
+        assert!(has_repeated_key(&again), "{key:?}");
+    }
+}
+
+#[test]
+fn maps_as_keys_of_maps_cost_no_more_than_what_they_hold() {
+    let count = 300_000_u32;
+    let list = [&[0x9a][..], &count.to_be_bytes(), &vec![0; 300_000]].concat();
+    let mut nested = vec![0xa9; MAX_DEPTH - 1];
+    nested.extend(&list);
+    for _ in 1..MAX_DEPTH {
+        nested.extend([0, 0, 0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, 7, 0]);
+    }
+    let limits = Limits { max_depth: MAX_DEPTH, ..Limits::default() };
+    let time = |bytes: &[u8]| {
+        let started = std::time::Instant::now();
+        assert!(decode(bytes, &limits).is_ok());
+        started.elapsed()
+    };
+    // It was a hundred times the flat list when every level wrote its keys out to compare them.
+    let flat = time(&list).max(std::time::Duration::from_millis(2));
+    assert!(time(&nested) < flat * 30, "{flat:?}");
+}
+
+#[test]
 fn serde_writes_what_the_value_would() {
     #[derive(Serialize)]
     struct Payload<'a> {

@@ -117,10 +117,11 @@ impl Driver {
         for _ in 0..ROUNDS {
             let now = Instant::now().into_std();
             let was_blocked = self.unsent.is_some();
+            // What has come in time must not be found late because this task was.
+            let mut progressed = self.read(cx, now);
             if self.engine.poll_timeout().is_some_and(|deadline| deadline <= now) {
                 self.engine.handle_timeout(now);
             }
-            let mut progressed = self.read(cx, now);
             self.announce(cx);
             progressed |= self.take_commands(cx, now);
             self.complete();

@@ -1,6 +1,9 @@
 //! Each message both ways, and what is refused.
 
+use xbr_core::cbor::Limits;
+
 use super::*;
+use crate::codec::Serializer;
 
 fn dict(key: &str) -> Dict {
     vec![(key.to_owned(), Value::Bool(true))]
@@ -67,6 +70,18 @@ fn every_message_is_read_back_as_it_was_written() {
         let mut elements = message.clone().into_elements();
         assert_eq!((elements[0].as_u64(), message.code()), (Some(code), code));
         assert_eq!(Message::parse(&mut elements), Ok(message), "{:?}", name(code));
+    }
+}
+
+#[test]
+fn every_message_survives_every_serializer() {
+    for serializer in Serializer::ALL {
+        for (code, message) in messages() {
+            let bytes = serializer.encode(message.clone().into_elements()).unwrap();
+            let mut elements = Vec::new();
+            serializer.decode(&bytes, &Limits::default(), None, &mut elements).unwrap();
+            assert_eq!(Message::parse(&mut elements), Ok(message), "{serializer} {:?}", name(code));
+        }
     }
 }
 
