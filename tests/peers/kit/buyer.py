@@ -9,8 +9,9 @@ import argparse
 from typing import Any
 
 from channel import address, eth_key
-from common import KEYS, XBR, add_connection_options, emit, run, sleep, xbr
+from common import KEYS, XBR, add_connection_options, emit, run, xbr
 
+from autobahn.twisted.util import sleep
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import SubscribeOptions
 from twisted.internet.defer import DeferredQueue
