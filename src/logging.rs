@@ -27,6 +27,23 @@ pub fn check_filter(filter: &str) -> Result<(), LogError> {
     Ok(EnvFilter::try_new(filter).map(drop)?)
 }
 
+/// Modules that log whole frames at their finest levels, tickets and all: no filter brings those out.
+const TALKATIVE: [&str; 5] = [
+    "tungstenite",
+    "tungstenite::protocol",
+    "tungstenite::protocol::frame",
+    "tungstenite::protocol::frame::frame",
+    "tungstenite::handshake",
+];
+
+fn filter(text: &str) -> Result<EnvFilter, LogError> {
+    let mut filter = EnvFilter::try_new(text)?;
+    for module in TALKATIVE {
+        filter = filter.add_directive(format!("{module}=info").parse()?);
+    }
+    Ok(filter)
+}
+
 /// Begins the log of this process. From here on a panic is a line of it.
 ///
 /// # Errors
@@ -38,7 +55,7 @@ pub fn begin(config: &LogConfig) -> Result<(), LogError> {
         LogFormat::Auto => io::stderr().is_terminal(),
     };
     let log = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(&config.filter)?)
+        .with_env_filter(filter(&config.filter)?)
         .with_writer(io::stderr)
         // A log that nobody reads any more must not end the service.
         .log_internal_errors(false);

@@ -38,6 +38,18 @@ def test_sells_with_the_role_of(new_provider, market, method):
     sells(provider)
 
 
+def test_no_log_level_brings_secrets_out(new_provider):
+    provider = new_provider(count=10)
+    provider.config["market"]["auth"] = ticket(provider)
+    seller = provider.start(RUST_LOG="trace")
+    assert seller.stop() == 0
+    log = seller.err.read_bytes()
+    assert b"TRACE" in log
+    secret = KEYS["seller"]["ticket"]["ticket"].encode()
+    assert secret not in log and secret.hex().encode() not in log
+    assert ", ".join(map(str, secret)).encode() not in log, "as a list of bytes"
+
+
 @pytest.mark.parametrize(("method", "secret"), ((ticket, "wrong"), (cryptosign, "5a" * 32)))
 def test_a_refused_identity_is_a_failed_start(new_provider, method, secret):
     provider = new_provider(count=10)
