@@ -1,12 +1,12 @@
 //! Secrets in files: made with mode 0600 and never over an existing file, refused when others than their
 //! owner have access to them.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use thiserror::Error;
+use xbr_store::private_file;
 use zeroize::Zeroizing;
 
 /// A longer file holds no secret of ours.
@@ -20,7 +20,7 @@ pub enum SecretFileError {
     Exposed {
         /// The file.
         path: String,
-        /// Its permission bits.
+        /// The permission bits that others have.
         mode: u32,
     },
     /// The operating system says no.
@@ -39,8 +39,8 @@ pub enum SecretFileError {
 /// [`SecretFileError`].
 pub fn read(path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
     let file = File::open(path).map_err(|error| failed(path, &error))?;
-    let mode = file.metadata().map_err(|error| failed(path, &error))?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    let mode = private_file::foreign_mode(&file).map_err(|error| failed(path, &error))?;
+    if mode != 0 {
         return Err(SecretFileError::Exposed { path: path.display().to_string(), mode });
     }
     // Room for all, so that no copy of a part stays behind in memory.
@@ -59,14 +59,13 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
 /// [`SecretFileError`]; a file that is there already stays as it is.
 pub fn create(path: &Path, secret: &[u8; 32]) -> Result<(), SecretFileError> {
     let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let mut file = private_file::create(path)?;
         let mut text = Zeroizing::new([0; 64]);
         hex::encode_to_slice(secret, text.as_mut()).map_err(io::Error::other)?;
         file.write_all(text.as_ref())?;
         file.write_all(b"\n")?;
         file.sync_all()?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        private_file::sync_directory_of(path)
     };
     write().map_err(|error| failed(path, &error))
 }

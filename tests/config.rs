@@ -379,7 +379,7 @@ fn secrets_that_others_can_read_are_refused_all_at_once() {
     assert_eq!(
         told,
         [
-            format!("line 2: seller.key_file: {key} is accessible to others (mode 640); run chmod 600 {key}"),
+            format!("line 2: seller.key_file: {key} is accessible to others (mode 040); run chmod 600 {key}"),
             format!("line 7: market.auth.key_file: cannot use {sign}: an ed25519 seed must be 64 hex digits"),
             format!(
                 "line 9: seller.master_key_file: the master key file {master} is accessible to others \

@@ -41,7 +41,7 @@ pub use messages::{
 };
 
 /// How many data keys are kept at hand for sales; the others are read from the archive.
-const KEYS_AT_HAND: NonZeroUsize = NonZeroUsize::new(4096).expect("4096 is not zero");
+const KEYS_AT_HAND: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 /// How long after a child's death its successor is made: one that dies at once must not keep the arbiter busy.
 const MOURNING: Duration = Duration::from_millis(100);
 /// How many messages may wait for the seller.

@@ -36,7 +36,7 @@ use xbr_core::{Amount, ApiId, ChannelId, ChannelSeq, KeyId};
 mod master_key;
 mod memory;
 mod operation;
-mod private_file;
+pub mod private_file;
 mod sqlite;
 
 pub use master_key::{MasterKey, MasterKeyError};

@@ -149,7 +149,8 @@ impl MasterKey {
         }
     }
 
-    pub(crate) fn expose_secret(&self) -> &[u8; 32] {
+    /// The secret itself, for other stores that keep theirs under a master key.
+    pub fn expose_secret(&self) -> &[u8; 32] {
         &self.0
     }
 

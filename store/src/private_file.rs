@@ -9,17 +9,17 @@ use std::path::Path;
 const OWNER_ONLY: u32 = 0o600;
 
 /// Makes a new file with mode 0600 for writing; fails with `AlreadyExists` when there is one.
-pub(crate) fn create(path: &Path) -> io::Result<File> {
+pub fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path)
 }
 
 /// Opens a file for writing without changing it; makes it with mode 0600 when there is none.
-pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
+pub fn open_or_create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(OWNER_ONLY).open(path)
 }
 
 /// Makes the names in a file's directory durable.
-pub(crate) fn sync_directory_of(path: &Path) -> io::Result<()> {
+pub fn sync_directory_of(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
         _ => File::open(".")?.sync_all(),
@@ -27,12 +27,12 @@ pub(crate) fn sync_directory_of(path: &Path) -> io::Result<()> {
 }
 
 /// The permission bits that others than the owner have on an open file.
-pub(crate) fn foreign_mode(file: &File) -> io::Result<u32> {
+pub fn foreign_mode(file: &File) -> io::Result<u32> {
     file.metadata().map(|metadata| metadata.permissions().mode() & 0o077)
 }
 
 /// Takes every permission from others than the owner, where a file exists; says whether they had any.
-pub(crate) fn tighten(path: &Path) -> io::Result<bool> {
+pub fn tighten(path: &Path) -> io::Result<bool> {
     let metadata = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         other => other?,
