@@ -1,0 +1,371 @@
+//! A connection with the statements of a buyer's store. Rows are read strictly: what has the wrong type or
+//! length, or does not add up, is damage.
+
+use rusqlite::types::FromSql;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use xbr_core::channel::{ChannelState, ChannelTerms};
+use xbr_core::crypto::{Entropy, NONCE_LEN, UserspaceEntropy, secretbox_open, secretbox_seal};
+use xbr_core::{Amount, ChannelId, ChannelSeq, DataKey, KeyId};
+use xbr_store::{MasterKey, StoreError};
+use zeroize::Zeroizing;
+
+use super::{BoughtKey, ReceiveKey};
+use crate::buyer::wallet::{End, Payment, Settlement, Wallet};
+
+/// `XBRB`: says of a SQLite file that it is a buyer's store of this program.
+const APPLICATION_ID: i64 = 0x5842_5242;
+/// The schema version that is known.
+const VERSION: u32 = 1;
+/// What a sealed receive key begins with, in the place of a key id.
+const RECEIVE_KEY: &[u8; 16] = b"xbr-receive-key\0";
+
+pub(super) struct Database {
+    connection: Connection,
+    master: MasterKey,
+}
+
+/// What an error of SQLite's means before a commit: damage, or refused.
+pub(super) fn database_error(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => corrupt(error.to_string()),
+        _ => StoreError::Refused { reason: error.to_string() },
+    }
+}
+
+fn corrupt(what: impl Into<String>) -> StoreError {
+    StoreError::Corrupt { what: what.into() }
+}
+
+impl Database {
+    /// Tells what a file is, and makes the schema and the receive key in a new one.
+    pub(super) fn prepare(connection: Connection, master: MasterKey) -> Result<Self, StoreError> {
+        let database = Self { connection, master };
+        let integer = |sql: &str| {
+            database.connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(database_error)
+        };
+        let (application, version) = (integer("PRAGMA application_id")?, integer("PRAGMA user_version")?);
+        let objects = integer("SELECT count(*) FROM sqlite_schema")?;
+        let is_new = match (application, version) {
+            (0, 0) if objects == 0 => true,
+            (APPLICATION_ID, version) if version == i64::from(VERSION) => false,
+            (APPLICATION_ID, version) => {
+                let actual = u32::try_from(version).unwrap_or(u32::MAX);
+                return Err(StoreError::Schema { supported: VERSION, actual });
+            }
+            _ => {
+                let reason = "it is a database of another program; choose another path".to_owned();
+                return Err(StoreError::Refused { reason });
+            }
+        };
+        if !is_new {
+            database.receive_key()?;
+        }
+        // FULL syncs the log at every commit, which is the whole promise.
+        database
+            .connection
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+                 PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
+            )
+            .map_err(database_error)?;
+        if is_new {
+            database.transact(Self::create)?
+        }
+        database.check()?;
+        Ok(database)
+    }
+
+    fn create(&self) -> Result<(), StoreError> {
+        self.connection.execute_batch(include_str!("v1.sql")).map_err(database_error)?;
+        let receive_key = ReceiveKey::generate(&UserspaceEntropy);
+        let sealed = self.seal(RECEIVE_KEY, receive_key.expose_secret());
+        self.execute("INSERT INTO buyer (id, receive_key) VALUES (1, ?1)", params![sealed])?;
+        self.connection
+            .pragma_update(None, "application_id", APPLICATION_ID)
+            .and_then(|()| self.connection.pragma_update(None, "user_version", VERSION))
+            .map_err(database_error)
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        let verdict: String = self
+            .connection
+            .query_row("PRAGMA quick_check(channel)", [], |row| row.get(0))
+            .map_err(database_error)?;
+        if verdict == "ok" { Ok(()) } else { Err(corrupt(verdict)) }
+    }
+
+    /// Runs a write in a transaction of its own. When the commit itself fails, nobody knows whether it is
+    /// durable.
+    pub(super) fn transact(
+        &self,
+        work: impl FnOnce(&Self) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let control = |sql| self.connection.execute_batch(sql).map_err(database_error);
+        control("BEGIN IMMEDIATE")?;
+        let done = work(self).and_then(|()| {
+            control("COMMIT").map_err(|error| StoreError::Unknown { reason: error.to_string() })
+        });
+        if done.is_err() && !self.connection.is_autocommit() {
+            control("ROLLBACK")?;
+        }
+        done
+    }
+
+    pub(super) fn receive_key(&self) -> Result<ReceiveKey, StoreError> {
+        let sealed =
+            self.one("SELECT * FROM buyer WHERE id = 1", [], |row| get::<Vec<u8>>(row, "receive_key"))?;
+        let sealed = sealed.ok_or_else(|| corrupt("table buyer has no row"))?;
+        // Nothing else than another master key is likely: the row is written once and never again.
+        let secret = self.open(RECEIVE_KEY, &sealed).map_err(|_| StoreError::WrongMasterKey)?;
+        Ok(ReceiveKey::from_bytes(*secret))
+    }
+
+    pub(super) fn wallet(&self, channel_id: ChannelId) -> Result<Option<Wallet>, StoreError> {
+        let sql = "SELECT * FROM channel WHERE channel_id = ?1";
+        let Some(mut wallet) = self.one(sql, params![channel_id.as_bytes()], wallet)? else {
+            return Ok(None);
+        };
+        let sql = "SELECT * FROM payment WHERE channel_id = ?1 AND state = 'pending'";
+        wallet.pending = self.one(sql, params![channel_id.as_bytes()], payment)?;
+        let income = wallet.adopted.balance.checked_add(wallet.regained);
+        let outgo =
+            wallet.state.balance.checked_add(wallet.spent).and_then(|sum| sum.checked_add(wallet.lost));
+        let sound = wallet.pending.as_ref().is_none_or(|payment| {
+            payment.before == wallet.state
+                && wallet.state.balance.checked_sub(payment.amount) == Some(payment.state.balance)
+        });
+        if income.is_none() || income != outgo || !sound {
+            return Err(corrupt(format!("the figures of channel {channel_id} do not add up")));
+        }
+        Ok(Some(wallet))
+    }
+
+    pub(super) fn attach(&self, wallet: &Wallet) -> Result<(), StoreError> {
+        let terms = &wallet.terms;
+        self.execute(
+            "INSERT INTO channel (channel_id, market_id, market_maker, delegate, amount, chain_id,
+                 verifying_contract, close_at, adopted_seq, adopted_balance, seq, balance, spent, lost,
+                 regained, purchases)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+             ON CONFLICT (channel_id) DO NOTHING",
+            params![
+                terms.channel_id.as_bytes(),
+                terms.market_id.as_bytes(),
+                terms.market_maker.as_bytes(),
+                terms.delegate.as_bytes(),
+                terms.amount.to_be_bytes(),
+                terms.chain_id.to_be_bytes(),
+                terms.verifying_contract.as_bytes(),
+                terms.close_at.to_be_bytes(),
+                wallet.adopted.seq.value(),
+                wallet.adopted.balance.to_be_bytes(),
+                wallet.state.seq.value(),
+                wallet.state.balance.to_be_bytes(),
+                wallet.spent.to_be_bytes(),
+                wallet.lost.to_be_bytes(),
+                wallet.regained.to_be_bytes(),
+                i64::try_from(wallet.purchases).map_err(|_| StoreError::Conflict)?,
+            ],
+        )
+        .map(|_| ())
+    }
+
+    pub(super) fn begin(&self, payment: &Payment) -> Result<(), StoreError> {
+        let wallet = self.wallet(payment.channel_id)?.ok_or(StoreError::Conflict)?;
+        if wallet.state != payment.before || wallet.pending.is_some() {
+            return Err(StoreError::Conflict);
+        }
+        self.execute(
+            "INSERT INTO payment (channel_id, key_id, before_seq, before_balance, seq, balance, amount,
+                 signature, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'pending')",
+            params![
+                payment.channel_id.as_bytes(),
+                payment.key_id.as_bytes(),
+                payment.before.seq.value(),
+                payment.before.balance.to_be_bytes(),
+                payment.state.seq.value(),
+                payment.state.balance.to_be_bytes(),
+                payment.amount.to_be_bytes(),
+                payment.signature.as_bytes(),
+            ],
+        )
+        .map(|_| ())
+    }
+
+    pub(super) fn settle(
+        &self,
+        channel_id: ChannelId,
+        settlement: &Settlement,
+        bought: Option<&BoughtKey>,
+    ) -> Result<(), StoreError> {
+        let mut wallet = self.wallet(channel_id)?.ok_or(StoreError::Conflict)?;
+        if wallet.state != settlement.before {
+            return Err(StoreError::Conflict);
+        }
+        let (state, signature) = match settlement.end {
+            End::Bought { signature } => (Some("bought"), Some(signature)),
+            End::GivenUp => (Some("given_up"), None),
+            End::WrittenOff => (Some("written_off"), None),
+            End::Moved => (None, None),
+        };
+        if state.is_some() != wallet.pending.is_some() {
+            return Err(StoreError::Conflict);
+        }
+        wallet.apply(settlement);
+        self.execute(
+            "UPDATE channel SET seq = ?2, balance = ?3, spent = ?4, lost = ?5, regained = ?6, purchases = ?7
+             WHERE channel_id = ?1",
+            params![
+                channel_id.as_bytes(),
+                wallet.state.seq.value(),
+                wallet.state.balance.to_be_bytes(),
+                wallet.spent.to_be_bytes(),
+                wallet.lost.to_be_bytes(),
+                wallet.regained.to_be_bytes(),
+                i64::try_from(wallet.purchases).map_err(|_| StoreError::Conflict)?,
+            ],
+        )?;
+        if let Some(state) = state {
+            self.execute(
+                "UPDATE payment SET state = ?2, settled_seq = ?3, settled_balance = ?4,
+                     market_maker_signature = ?5
+                 WHERE channel_id = ?1 AND state = 'pending'",
+                params![
+                    channel_id.as_bytes(),
+                    state,
+                    settlement.state.seq.value(),
+                    settlement.state.balance.to_be_bytes(),
+                    signature.as_ref().map(|signature| signature.as_bytes().as_slice()),
+                ],
+            )?;
+        }
+        bought.map_or(Ok(()), |bought| self.insert_key(bought))
+    }
+
+    fn insert_key(&self, bought: &BoughtKey) -> Result<(), StoreError> {
+        let sealed = self.seal(bought.key_id.as_bytes(), bought.key.expose_secret());
+        self.execute(
+            "INSERT INTO data_key (key_id, sealed_key) VALUES (?1, ?2)
+             ON CONFLICT (key_id) DO UPDATE SET sealed_key = excluded.sealed_key",
+            params![bought.key_id.as_bytes(), sealed],
+        )
+        .map(|_| ())
+    }
+
+    pub(super) fn written_off(&self, key_id: KeyId) -> Result<Amount, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT before_balance, settled_balance FROM payment
+                 WHERE key_id = ?1 AND state = 'written_off'",
+            )
+            .map_err(database_error)?;
+        let mut rows = statement.query(params![key_id.as_bytes()]).map_err(database_error)?;
+        let mut sum = Amount::ZERO;
+        while let Some(row) = rows.next().map_err(database_error)? {
+            let taken = amount(row, "before_balance")?
+                .checked_sub(amount(row, "settled_balance")?)
+                .and_then(|taken| sum.checked_add(taken));
+            sum = taken.ok_or_else(|| corrupt("a payment that was written off does not add up"))?;
+        }
+        Ok(sum)
+    }
+
+    pub(super) fn key(&self, key_id: KeyId) -> Result<Option<DataKey>, StoreError> {
+        let sealed =
+            self.one("SELECT * FROM data_key WHERE key_id = ?1", params![key_id.as_bytes()], |row| {
+                get::<Vec<u8>>(row, "sealed_key")
+            })?;
+        let open = |sealed: Vec<u8>| self.open(key_id.as_bytes(), &sealed);
+        Ok(sealed.map(open).transpose()?.map(|secret| DataKey::from_bytes(*secret)))
+    }
+
+    /// Together with what it belongs to, so that no row's secret passes for another's.
+    fn seal(&self, owner: &[u8; 16], secret: &[u8; 32]) -> Vec<u8> {
+        let mut plaintext = Zeroizing::new([0; 48]);
+        let (id, rest) = plaintext.split_at_mut(16);
+        id.copy_from_slice(owner);
+        rest.copy_from_slice(secret);
+        let mut nonce = [0; NONCE_LEN];
+        UserspaceEntropy.fill(&mut nonce);
+        secretbox_seal(self.master.expose_secret(), &nonce, plaintext.as_slice())
+    }
+
+    fn open(&self, owner: &[u8; 16], sealed: &[u8]) -> Result<Zeroizing<[u8; 32]>, StoreError> {
+        let damaged = || corrupt("a sealed key does not open with the master key, or is that of another row");
+        let plaintext =
+            secretbox_open(self.master.expose_secret(), sealed).map(Zeroizing::new).map_err(|_| damaged())?;
+        match plaintext.split_first_chunk::<16>() {
+            Some((id, secret)) if id == owner => secret.try_into().map(Zeroizing::new).map_err(|_| damaged()),
+            _ => Err(damaged()),
+        }
+    }
+
+    fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
+        self.connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(params))
+            .map_err(database_error)
+    }
+
+    fn one<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        parse: impl FnOnce(&Row<'_>) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(database_error)?;
+        statement.query_row(params, |row| Ok(parse(row))).optional().map_err(database_error)?.transpose()
+    }
+}
+
+fn get<T: FromSql>(row: &Row<'_>, column: &'static str) -> Result<T, StoreError> {
+    row.get(column).map_err(|error| corrupt(format!("column {column}: {error}")))
+}
+
+fn id<T: From<[u8; N]>, const N: usize>(row: &Row<'_>, column: &'static str) -> Result<T, StoreError> {
+    get::<[u8; N]>(row, column).map(T::from)
+}
+
+fn amount(row: &Row<'_>, column: &'static str) -> Result<Amount, StoreError> {
+    get(row, column).map(Amount::from_be_bytes)
+}
+
+fn state(row: &Row<'_>, seq: &'static str, balance: &'static str) -> Result<ChannelState, StoreError> {
+    Ok(ChannelState { seq: ChannelSeq::new(get(row, seq)?), balance: amount(row, balance)? })
+}
+
+fn wallet(row: &Row<'_>) -> Result<Wallet, StoreError> {
+    Ok(Wallet {
+        terms: ChannelTerms {
+            channel_id: id(row, "channel_id")?,
+            market_id: id(row, "market_id")?,
+            market_maker: id(row, "market_maker")?,
+            delegate: id(row, "delegate")?,
+            amount: amount(row, "amount")?,
+            chain_id: amount(row, "chain_id")?,
+            verifying_contract: id(row, "verifying_contract")?,
+            close_at: amount(row, "close_at")?,
+        },
+        adopted: state(row, "adopted_seq", "adopted_balance")?,
+        state: state(row, "seq", "balance")?,
+        spent: amount(row, "spent")?,
+        lost: amount(row, "lost")?,
+        regained: amount(row, "regained")?,
+        purchases: u64::try_from(get::<i64>(row, "purchases")?)
+            .map_err(|_| corrupt("purchases is negative"))?,
+        pending: None,
+    })
+}
+
+fn payment(row: &Row<'_>) -> Result<Payment, StoreError> {
+    Ok(Payment {
+        channel_id: id(row, "channel_id")?,
+        key_id: id(row, "key_id")?,
+        before: state(row, "before_seq", "before_balance")?,
+        state: state(row, "seq", "balance")?,
+        amount: amount(row, "amount")?,
+        signature: id(row, "signature")?,
+    })
+}

@@ -1,0 +1,129 @@
+//! The store in a file: what survives, who may open it, and what a copy gives away.
+
+use xbr_core::{Amount, Signature};
+use xbr_market::buyer::store::{BoughtKey, MasterKey, StoreError};
+use xbr_market::buyer::wallet::{End, Payment, Settlement, Wallet};
+use xbr_market::buyer::{BuyerStore, SqliteBuyerStore};
+
+use super::support::*;
+
+fn master(byte: u8) -> MasterKey {
+    MasterKey::from_bytes([byte; 32])
+}
+
+fn payment() -> Payment {
+    Payment {
+        channel_id: CHANNEL,
+        key_id: KEY,
+        before: state(1, 1000),
+        state: state(2, 1000 - PRICE),
+        amount: amount(PRICE),
+        signature: Signature::new([0xe1; 65]),
+    }
+}
+
+fn bought() -> (Settlement, BoughtKey) {
+    let end = End::Bought { signature: Signature::new([0xe2; 65]) };
+    let settlement = Settlement { before: state(1, 1000), state: state(2, 1000 - PRICE), end };
+    (settlement, BoughtKey { key_id: KEY, key: data_key(KEY) })
+}
+
+/// Opens a store again that was dropped: it closes in the background.
+async fn reopened(path: &std::path::Path, key: MasterKey) -> Result<SqliteBuyerStore, StoreError> {
+    loop {
+        match SqliteBuyerStore::open(path, key.clone()) {
+            Err(StoreError::Open { reason, .. }) if reason.contains("open already") => {
+                tokio::task::yield_now().await;
+            }
+            other => return other,
+        }
+    }
+}
+
+#[tokio::test]
+async fn everything_survives_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("buyer.db");
+    let store = SqliteBuyerStore::open(&path, master(1)).unwrap();
+    let receive_key = store.receive_key().await.unwrap();
+    store.attach(Wallet::adopt(terms(CHANNEL), state(1, 1000))).await.unwrap();
+    store.begin(payment()).await.unwrap();
+    drop(store);
+
+    let store = reopened(&path, master(1)).await.unwrap();
+    assert_eq!(store.receive_key().await.unwrap().expose_secret(), receive_key.expose_secret());
+    let mut wallet = Wallet::adopt(terms(CHANNEL), state(1, 1000));
+    wallet.begin(payment());
+    assert_eq!(store.wallet(CHANNEL).await.unwrap(), Some(wallet.clone()));
+    let (settlement, key) = bought();
+    store.settle(CHANNEL, settlement, Some(key)).await.unwrap();
+    wallet.apply(&settlement);
+    drop(store);
+
+    let store = reopened(&path, master(1)).await.unwrap();
+    assert_eq!(store.wallet(CHANNEL).await.unwrap(), Some(wallet));
+    assert_key(&store.key(KEY).await.unwrap().unwrap(), KEY);
+    assert!(store.key(OTHER).await.unwrap().is_none());
+    assert_eq!(store.written_off(KEY).await.unwrap(), Amount::ZERO);
+}
+
+#[tokio::test]
+async fn what_does_not_follow_is_a_conflict_and_changes_nothing() {
+    let store = SqliteBuyerStore::in_memory().unwrap();
+    assert_eq!(store.begin(payment()).await, Err(StoreError::Conflict));
+    store.attach(Wallet::adopt(terms(CHANNEL), state(1, 1000))).await.unwrap();
+    let (settlement, key) = bought();
+    assert_eq!(store.settle(CHANNEL, settlement, Some(key.clone())).await, Err(StoreError::Conflict));
+    assert!(store.key(KEY).await.unwrap().is_none());
+    let elsewhere = Payment { before: state(1, 999), ..payment() };
+    assert_eq!(store.begin(elsewhere).await, Err(StoreError::Conflict));
+    store.begin(payment()).await.unwrap();
+    assert_eq!(store.begin(payment()).await, Err(StoreError::Conflict));
+    let moved = Settlement { end: End::Moved, ..settlement };
+    assert_eq!(store.settle(CHANNEL, moved, None).await, Err(StoreError::Conflict));
+    // A channel that is there stays as it is.
+    store.attach(Wallet::adopt(terms(CHANNEL), state(7, 7))).await.unwrap();
+    assert!(store.wallet(CHANNEL).await.unwrap().unwrap().pending.is_some());
+    let written_off = Settlement { end: End::WrittenOff, ..settlement };
+    store.settle(CHANNEL, written_off, None).await.unwrap();
+    assert_eq!(store.written_off(KEY).await.unwrap(), amount(PRICE));
+    assert_eq!(store.written_off(OTHER).await.unwrap(), Amount::ZERO);
+}
+
+#[tokio::test]
+async fn the_file_is_private_locked_and_useless_without_the_master_key() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("buyer.db");
+    let store = SqliteBuyerStore::open(&path, master(1)).unwrap();
+    let second = SqliteBuyerStore::open(&path, master(1)).unwrap_err();
+    assert!(matches!(second, StoreError::Open { .. }), "{second:?}");
+    let secret = store.receive_key().await.unwrap();
+    store.attach(Wallet::adopt(terms(CHANNEL), state(1, 1000))).await.unwrap();
+    store.begin(payment()).await.unwrap();
+    let (settlement, key) = bought();
+    store.settle(CHANNEL, settlement, Some(key)).await.unwrap();
+    drop(store);
+    assert_eq!(reopened(&path, master(2)).await.unwrap_err(), StoreError::WrongMasterKey);
+    // Held open: closing it would take its companions away while they are read.
+    let _open = reopened(&path, master(1)).await.unwrap();
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{entry:?}");
+        let bytes = std::fs::read(entry.path()).unwrap();
+        for hidden in [secret.expose_secret(), data_key(KEY).expose_secret()] {
+            assert!(!bytes.windows(32).any(|window| window == hidden), "{entry:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_database_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.db");
+    rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+    assert!(matches!(SqliteBuyerStore::open(&path, master(1)), Err(StoreError::Open { .. })));
+    std::fs::write(folder.path().join("text"), "not a database, but long enough to have a header".repeat(9))
+        .unwrap();
+    assert!(SqliteBuyerStore::open(folder.path().join("text"), master(1)).is_err());
+}
