@@ -136,7 +136,8 @@ const REFUSALS: &[(&str, &str, &str)] = &[
         "interval = \"10s\"",
         "count = 5\nexpires_after = \"1h\"",
         "line 9: api[0]: expires_after must be longer than \
-            the rotation interval, which must be set",
+            the rotation interval, which must be set, plus the lead of the next key (a quarter of it, at most 5s; \
+            with a count all of it)",
     ),
     (
         "interval = \"10s\"",

@@ -484,3 +484,74 @@ async fn a_ledger_that_dies_is_replaced_from_what_is_durable() {
     assert_eq!(it.sell(sale(key, state(2, 965), 35)).await.unwrap(), receipt);
     assert!(it.sell(sale(key, state(3, 930), 35)).await.is_ok());
 }
+
+#[actix_rt::test]
+async fn an_api_that_is_removed_and_added_again_has_one_series() {
+    let it = selling().await;
+    assert!(it.seller.send(RemoveApi(API)).await.unwrap());
+    it.seller.send(AddApi(api(after(1000)))).await.unwrap().unwrap();
+    settle().await;
+    let before = with(&it.market, |market| market.offers.len()).await;
+    for _ in 0..60 {
+        advance(Duration::from_secs(1)).await;
+        settle().await;
+    }
+    assert_eq!(with(&it.market, |market| market.offers.len()).await, before, "the removed series came back");
+}
+
+#[actix_rt::test]
+async fn the_key_of_a_second_start_is_offered_though_the_disk_takes_its_time() {
+    let it = started().await;
+    it.stop().await;
+    it.store.hold();
+    assert_eq!(it.start().await, Ok(()));
+    it.store.release();
+    settle().await;
+    for _ in 0..60 {
+        advance(Duration::from_secs(1)).await;
+        settle().await;
+    }
+    let key = it.key().await;
+    assert!(with(&it.market, |market| market.offered()).await.contains(&key), "never offered");
+}
+
+#[actix_rt::test]
+async fn sales_that_are_the_first_of_a_channel_together_are_both_made() {
+    let it = selling().await;
+    let key = it.key().await;
+    let new = ChannelId::new([0xc2; 16]);
+    with(&it.market, move |market| market.channels.insert(new, state(3, 930))).await;
+    let first = it.sell(sale_on(new, key, state(2, 965), 35));
+    let second = it.sell(sale_on(new, key, state(3, 930), 35));
+    let (first, second) = futures_util::join!(first, second);
+    assert!(first.is_ok() && second.is_ok(), "{first:?} {second:?}");
+    assert!(it.store.evidence().await.unwrap().is_empty());
+}
+
+#[actix_rt::test]
+async fn a_sale_that_was_made_keeps_its_receipt_when_its_key_is_retired() {
+    let it = selling().await;
+    let key = it.key().await;
+    let request = sale(key, state(2, 965), 35);
+    let receipt = it.sell(request.clone()).await.unwrap();
+    it.stop().await;
+    it.store.retire_key(key).await.unwrap();
+    let restarted = spawn(it.store.clone());
+    with(&restarted.market, |market| market.channels.insert(CHANNEL, state(2, 965))).await;
+    restarted.start().await.unwrap();
+    assert_eq!(restarted.sell(request).await, Ok(receipt));
+    assert_eq!(restarted.sell(sale(key, state(3, 930), 35)).await, Err(SaleReject::KeyRetired));
+}
+
+#[actix_rt::test]
+async fn a_contradiction_on_a_halted_channel_is_kept_as_evidence() {
+    let it = selling().await;
+    let key = it.key().await;
+    it.sell(sale(key, state(2, 965), 35)).await.unwrap();
+    it.stop().await;
+    let restarted = spawn(it.store.clone());
+    assert_eq!(restarted.start().await, Ok(()));
+    assert_eq!(restarted.sell(sale(key, state(3, 965), 35)).await, Err(SaleReject::ChannelHalted));
+    settle().await;
+    assert_eq!(it.store.evidence().await.unwrap().len(), 1);
+}

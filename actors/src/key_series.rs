@@ -37,6 +37,11 @@ use offering::{LiveOffer, backoff, place};
 
 /// The next key is made, stored and offered this long before it is due, or a quarter of the interval if that is less.
 const MAX_LEAD: Duration = Duration::from_secs(5);
+/// How long before it is due the next key is made when only time counts.
+pub(crate) fn lead(interval: Duration) -> Duration {
+    MAX_LEAD.min(interval / 4)
+}
+
 /// How many messages may wait for a series.
 const MAILBOX: usize = 256;
 
@@ -101,25 +106,18 @@ impl KeySeries {
         }
     }
 
-    /// Starts a series that stands alone, and gives the wrapper of its payloads.
+    /// Starts a series that stands alone, and gives the wrapper of its payloads, which does not keep the series alive.
     pub fn spawn(options: SeriesOptions) -> (Addr<Self>, Wrapper) {
         let keyring = Arc::new(Keyring::default());
         let series = Self::new(options.clone(), keyring.clone(), None, None).start();
-        let wrapper = Self::wrapper_of(&options, keyring, &series);
+        let wrapper = Self::wrapper_of(&options, keyring);
         (series, wrapper)
     }
 
-    pub(crate) fn wrapper_of(options: &SeriesOptions, keyring: Arc<Keyring>, series: &Addr<Self>) -> Wrapper {
+    pub(crate) fn wrapper_of(options: &SeriesOptions, keyring: Arc<Keyring>) -> Wrapper {
         let terms = &options.terms;
-        let series = series.clone().recipient();
-        Wrapper::new(
-            terms.api_id,
-            terms.prefix.clone(),
-            keyring,
-            options.entropy.clone(),
-            series,
-            options.patience,
-        )
+        let (prefix, entropy) = (terms.prefix.clone(), options.entropy.clone());
+        Wrapper::new(terms.api_id, prefix, keyring, entropy, options.patience)
     }
 
     /// Makes the next key: stored, then offered, then linked.
@@ -142,17 +140,21 @@ impl KeySeries {
             offered_ns: None,
         };
         let stored = self.options.store.insert_key(record);
-        let market = self.market.clone();
         let epoch = self.epoch;
-        let work = async move {
-            stored.await?;
-            let offered = match market {
-                Some(market) => place(&market, offer.clone()).await,
-                None => Err(MarketError::NotJoined),
+        let work = stored.into_actor(self).then(move |stored, series, _| {
+            // The market maker that is there when the key is durable: it may have come, or gone, meanwhile.
+            let market = series.market.clone().filter(|_| series.epoch == epoch);
+            let offering = async move {
+                stored?;
+                let offered = match market {
+                    Some(market) => place(&market, offer.clone()).await,
+                    None => Err(MarketError::NotJoined),
+                };
+                Ok((offer, offered))
             };
-            Ok((offer, offered))
-        };
-        let done = work.into_actor(self).map(move |result, series, ctx| {
+            offering.into_actor(series)
+        });
+        let done = work.map(move |result, series, ctx| {
             if series.epoch == epoch {
                 series.prepared(key, result, ctx);
             }
@@ -230,8 +232,7 @@ impl KeySeries {
         self.generation += 1;
         let generation = self.generation;
         let Some(interval) = self.options.rotation.interval else { return };
-        let lead = MAX_LEAD.min(interval / 4);
-        ctx.run_later(interval - lead, move |series, ctx| {
+        ctx.run_later(interval - lead(interval), move |series, ctx| {
             if series.generation == generation {
                 series.prepare(ctx);
             }
@@ -257,6 +258,7 @@ impl Actor for KeySeries {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
+        self.keyring.owned_by(ctx.address().downgrade().recipient());
         self.prepare(ctx);
     }
 }

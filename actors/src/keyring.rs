@@ -7,10 +7,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use actix::WeakRecipient;
 use arc_swap::{ArcSwapOption, Guard};
 use tokio::sync::Notify;
 use xbr_core::KeyId;
 use xbr_core::payload::DataKey;
+
+use crate::key_series::Advance;
 
 /// A key that payloads are, or will be, encrypted with.
 #[derive(Debug)]
@@ -63,6 +66,9 @@ pub(crate) struct Keyring {
     stopped: AtomicBool,
     /// Wakes those who found no use left and no next key.
     changed: Notify,
+    /// The series that makes the keys now: a successor takes its predecessor's place, also for wrappers that were made
+    /// before.
+    series: ArcSwapOption<WeakRecipient<Advance>>,
 }
 
 impl Keyring {
@@ -139,6 +145,18 @@ impl Keyring {
             last = next;
         }
         Some(last)
+    }
+
+    /// Names the series that hears when a key is used up. Only the actor calls it.
+    pub(crate) fn owned_by(&self, series: WeakRecipient<Advance>) {
+        self.series.store(Some(Arc::new(series)));
+    }
+
+    /// A hint to the series that may get lost in a full mailbox: the next caller who needs the next key gives it again.
+    pub(crate) fn tell(&self) {
+        if let Some(series) = self.series.load_full().and_then(|series| series.upgrade()) {
+            let _ = series.try_send(Advance);
+        }
     }
 
     /// Whether the current key has no use left.

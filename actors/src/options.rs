@@ -12,7 +12,7 @@ use xbr_core::{Address, Amount, ProviderId};
 use xbr_store::Store;
 
 use crate::clock::{Clock, SystemClock};
-use crate::key_series::Rotation;
+use crate::key_series::{Rotation, lead};
 
 /// One seller. [`SellerOptions::new`] fills in the defaults.
 #[derive(Clone)]
@@ -93,7 +93,10 @@ pub enum ApiError {
     #[error("a rotation needs an interval of at least 1 ms and a count of at least 1")]
     TooFast,
     /// The key outlives its offer.
-    #[error("expires_after must be longer than the rotation interval, which must be set")]
+    #[error(
+        "expires_after must be longer than the rotation interval, which must be set, plus the lead of the next key \
+         (a quarter of it, at most 5s; with a count all of it)"
+    )]
     OutlivesOffer,
     /// The first key did not become ready.
     #[error("no data key became ready within {waited:?}; see the log for what the store says")]
@@ -120,8 +123,13 @@ impl ApiOptions {
         if interval.is_some_and(|interval| interval < Duration::from_millis(1)) || count == Some(0) {
             return Err(ApiError::TooFast);
         }
-        match (self.terms.expires_after, interval) {
-            (Some(validity), Some(interval)) if validity > interval => Ok(()),
+        // A key is made ahead of its use: a lead when only time counts, else as soon as its predecessor is current.
+        let life = interval.map(|interval| {
+            let ahead = if count.is_some() { interval } else { lead(interval) };
+            interval.saturating_add(ahead)
+        });
+        match (self.terms.expires_after, life) {
+            (Some(validity), Some(life)) if validity > life => Ok(()),
             (Some(_), _) => Err(ApiError::OutlivesOffer),
             (None, _) => Ok(()),
         }

@@ -64,11 +64,16 @@ pub struct Seller {
     /// `None` only before the actor has started.
     children: Option<Children>,
     apis: BTreeMap<ApiId, Api>,
+    /// Numbers the series.
+    incarnations: u64,
     directory: Directory,
     state: watch::Sender<SellerState>,
     /// Whether a market maker may be asked for anything, and who it is.
     domain: Option<MarketDomain>,
     terms: BTreeMap<ChannelId, Arc<ChannelTerms>>,
+    /// The last sale of each channel that is on the way to its first use: the next one waits for it, since the earlier
+    /// one tells where the channel began.
+    first_uses: HashMap<ChannelId, oneshot::Receiver<()>>,
     keys_at_hand: LruCache<KeyId, KeyRecord>,
     serving: bool,
     in_flight: InFlight,
@@ -77,6 +82,8 @@ pub struct Seller {
     /// What was begun in an earlier epoch is void: each stop begins a new one.
     epoch: u64,
     session_lost: bool,
+    /// The start, or the coming back, that is under way: a stop ends it.
+    attempt: Option<SpawnHandle>,
     backoff: ExponentialBackoff,
 }
 
@@ -89,6 +96,8 @@ struct Api {
     options: SeriesOptions,
     keyring: Arc<Keyring>,
     series: Addr<KeySeries>,
+    /// The number of this series: the death of an earlier one is no news.
+    incarnation: u64,
     on_rotate: Vec<Recipient<crate::key_series::KeyRotated>>,
 }
 
@@ -109,10 +118,12 @@ impl Seller {
             make_market,
             children: None,
             apis: BTreeMap::new(),
+            incarnations: 0,
             directory: Directory::default(),
             state: watch::Sender::new(SellerState::None),
             domain: None,
             terms: BTreeMap::new(),
+            first_uses: HashMap::new(),
             keys_at_hand: LruCache::new(KEYS_AT_HAND),
             serving: false,
             in_flight: InFlight::default(),
@@ -120,6 +131,7 @@ impl Seller {
             stop_waiters: Vec::new(),
             epoch: 0,
             session_lost: false,
+            attempt: None,
             backoff: backoff(),
         }
     }
@@ -153,15 +165,28 @@ impl Seller {
         ChannelLedger::watched(options, DeathWatch::new(Child::Ledger, ctx.address().recipient())).start()
     }
 
+    /// A series, and its number.
     fn make_series(
-        &self,
+        &mut self,
         options: SeriesOptions,
         keyring: Arc<Keyring>,
         ctx: &Context<Self>,
-    ) -> Addr<KeySeries> {
-        let child = Child::Series(options.terms.api_id);
+    ) -> (Addr<KeySeries>, u64) {
+        self.incarnations += 1;
+        let child = Child::Series(options.terms.api_id, self.incarnations);
         let watch = DeathWatch::new(child, ctx.address().recipient());
-        KeySeries::new(options, keyring, self.offer_port(), Some(watch)).start()
+        (KeySeries::new(options, keyring, self.offer_port(), Some(watch)).start(), self.incarnations)
+    }
+
+    /// Whether a child is one that should be alive. The series of a removed API dies as it should, also when the API
+    /// was added again meanwhile.
+    fn is_missed(&self, child: Child) -> bool {
+        match child {
+            Child::Series(api_id, incarnation) => {
+                self.apis.get(&api_id).is_some_and(|api| api.incarnation == incarnation)
+            }
+            Child::Ledger | Child::Market => true,
+        }
     }
 
     /// Where offers are placed now, if a market maker serves.
@@ -191,8 +216,7 @@ impl Handler<ChildDied> for Seller {
     type Result = ();
 
     fn handle(&mut self, message: ChildDied, ctx: &mut Self::Context) {
-        // A removed API's series dies as it should.
-        if matches!(message.0, Child::Series(api_id) if !self.apis.contains_key(&api_id)) {
+        if !self.is_missed(message.0) {
             return;
         }
         tracing::error!(child = ?message.0, "an actor died, making another");
@@ -203,8 +227,11 @@ impl Handler<ChildDied> for Seller {
 impl Seller {
     /// A child that died mid-handler leaves an unknown outcome: its successor begins with what is durable.
     fn replace(&mut self, child: Child, ctx: &mut Context<Self>) {
+        if !self.is_missed(child) {
+            return;
+        }
         match child {
-            Child::Series(api_id) => self.replace_series(api_id, ctx),
+            Child::Series(api_id, _) => self.replace_series(api_id, ctx),
             Child::Ledger => {
                 let ledger = self.make_ledger(ctx);
                 if let Some(children) = &mut self.children {
@@ -224,13 +251,15 @@ impl Seller {
 
     fn replace_series(&mut self, api_id: ApiId, ctx: &Context<Self>) {
         let Some(api) = self.apis.get(&api_id) else { return };
-        let series = self.make_series(api.options.clone(), api.keyring.clone(), ctx);
+        let (options, keyring) = (api.options.clone(), api.keyring.clone());
+        let (series, incarnation) = self.make_series(options, keyring, ctx);
         if let Some(api) = self.apis.get_mut(&api_id) {
             for subscriber in &api.on_rotate {
                 // A fresh mailbox has room.
                 let _ = series.try_send(crate::key_series::Subscribe(subscriber.clone()));
             }
             api.series = series;
+            api.incarnation = incarnation;
         }
         self.publish_directory();
     }

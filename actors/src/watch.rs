@@ -10,7 +10,8 @@ use xbr_core::ApiId;
 /// Which child it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Child {
-    Series(ApiId),
+    /// Of this API; the number tells it from its predecessors.
+    Series(ApiId, u64),
     Ledger,
     Market,
 }

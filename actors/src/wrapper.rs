@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Recipient;
 use serde::Serialize;
 use thiserror::Error;
 use xbr_core::cbor::{self, CborError};
@@ -15,7 +14,6 @@ use xbr_core::payload::SERIALIZER;
 use xbr_core::wire::{Args, Field};
 use xbr_core::{ApiId, KeyId, Value};
 
-use crate::key_series::Advance;
 use crate::keyring::{Keyring, Use};
 
 /// A thread keeps no larger buffer than this for the payloads that it encodes.
@@ -82,7 +80,6 @@ struct Shared {
     prefix: UriPrefix,
     keyring: Arc<Keyring>,
     entropy: Arc<dyn Entropy>,
-    series: Recipient<Advance>,
     patience: Duration,
 }
 
@@ -92,10 +89,9 @@ impl Wrapper {
         prefix: UriPrefix,
         keyring: Arc<Keyring>,
         entropy: Arc<dyn Entropy>,
-        series: Recipient<Advance>,
         patience: Duration,
     ) -> Self {
-        Self(Arc::new(Shared { api_id, prefix, keyring, entropy, series, patience }))
+        Self(Arc::new(Shared { api_id, prefix, keyring, entropy, patience }))
     }
 
     /// The API.
@@ -185,7 +181,7 @@ impl Wrapper {
 
     fn encrypt(&self, taken: &Use, encoded: &[u8]) -> Wrapped {
         if taken.exhausted {
-            self.tell();
+            self.0.keyring.tell();
         }
         let ciphertext = taken.key.key.encrypt(&*self.0.entropy, encoded);
         Wrapped { key_id: taken.key.key_id, ciphertext }
@@ -199,15 +195,10 @@ impl Wrapper {
         if let Some(taken) = keyring.take() {
             return Ok(taken);
         }
-        match tokio::time::timeout(self.0.patience, keyring.take_or_wait(|| self.tell())).await {
+        match tokio::time::timeout(self.0.patience, keyring.take_or_wait(|| keyring.tell())).await {
             Ok(taken) => taken.ok_or(WrapError::Stopped),
             Err(_) => Err(WrapError::NoKey { waited: self.0.patience }),
         }
-    }
-
-    /// A hint that may get lost in a full mailbox: the next caller who needs the next key gives it again.
-    fn tell(&self) {
-        let _ = self.0.series.try_send(Advance);
     }
 }
 

@@ -2,7 +2,9 @@
 //! followed by reading the channel back.
 
 use actix::prelude::*;
-use xbr_core::channel::{Channel, CloseDecision, CloseRecord, SaleDecision, SaleRecord};
+use xbr_core::channel::{
+    Channel, ChannelState, CloseDecision, CloseRecord, SaleClaim, SaleDecision, SaleRecord,
+};
 use xbr_core::reject::{CloseReject, Reject, SaleReject};
 use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
 use xbr_core::{Amount, ChannelId};
@@ -98,7 +100,7 @@ impl ChannelLedger {
                     .ok_or(SaleReject::Unavailable { reason: "the receipt is gone" }),
             ),
             Err(reject) => {
-                if prepared.signed && contradicts(&reject) {
+                if prepared.signed && contradicts(&reject, channel.state, &claim) {
                     self.keep(reject.clone().into(), EvidenceRequest::Sell(request.clone()));
                 }
                 Judged::Answer(Err(reject))
@@ -170,7 +172,7 @@ impl ChannelLedger {
                 Judged::Answer(Err(CloseReject::Unavailable { reason: "it is being stored" }))
             }
             (Err(reject), _) => {
-                if prepared.signed && matches!(reject, CloseReject::UnexpectedBalance { .. }) {
+                if prepared.signed && close_contradicts(&reject) {
                     self.keep(reject.clone().into(), EvidenceRequest::Close(request.clone()));
                 }
                 Judged::Answer(Err(reject))
@@ -245,8 +247,20 @@ impl ChannelLedger {
 }
 
 /// Whether a signed request that is refused so proves that the market maker contradicts itself.
-fn contradicts(reject: &SaleReject) -> bool {
-    matches!(reject, SaleReject::UnexpectedSeq { .. } | SaleReject::UnexpectedBalance { .. })
+fn contradicts(reject: &SaleReject, ours: ChannelState, claim: &SaleClaim) -> bool {
+    match reject {
+        SaleReject::UnexpectedSeq { .. } | SaleReject::UnexpectedBalance { .. } => true,
+        SaleReject::ChannelHalted | SaleReject::ChannelClosed => {
+            let before = claim.state.balance.checked_add(claim.amount);
+            claim.state.seq <= ours.seq || before.is_none_or(|before| before > ours.balance)
+        }
+        _ => false,
+    }
+}
+
+/// The same for a close: one behind what was signed is the worst of contradictions.
+fn close_contradicts(reject: &CloseReject) -> bool {
+    matches!(reject, CloseReject::UnexpectedSeq { .. } | CloseReject::UnexpectedBalance { .. })
 }
 
 fn report_sale(record: &SaleRecord) {

@@ -17,8 +17,8 @@ use crate::wrapper::{WrapError, Wrapped};
 impl Handler<Encrypt> for KeySeries {
     type Result = ResponseFuture<Result<Wrapped, WrapError>>;
 
-    fn handle(&mut self, message: Encrypt, ctx: &mut Self::Context) -> Self::Result {
-        let wrapper = Self::wrapper_of(&self.options, self.keyring.clone(), &ctx.address());
+    fn handle(&mut self, message: Encrypt, _: &mut Self::Context) -> Self::Result {
+        let wrapper = Self::wrapper_of(&self.options, self.keyring.clone());
         Box::pin(async move { wrapper.wrap_value(&message.uri, &message.payload).await })
     }
 }
@@ -26,8 +26,8 @@ impl Handler<Encrypt> for KeySeries {
 impl Handler<EncryptBatch> for KeySeries {
     type Result = ResponseFuture<Result<Vec<Wrapped>, WrapError>>;
 
-    fn handle(&mut self, message: EncryptBatch, ctx: &mut Self::Context) -> Self::Result {
-        let wrapper = Self::wrapper_of(&self.options, self.keyring.clone(), &ctx.address());
+    fn handle(&mut self, message: EncryptBatch, _: &mut Self::Context) -> Self::Result {
+        let wrapper = Self::wrapper_of(&self.options, self.keyring.clone());
         Box::pin(async move { wrapper.wrap_batch_values(&message.uri, &message.payloads).await })
     }
 }
@@ -81,7 +81,10 @@ impl Handler<Advance> for KeySeries {
 
     fn handle(&mut self, _: Advance, ctx: &mut Self::Context) {
         self.settle(ctx);
-        self.prepare(ctx);
+        // By the clock alone the next key is made when its time comes: an early one would outlive its offer.
+        if self.current.is_none() || self.options.rotation.count.is_some() {
+            self.prepare(ctx);
+        }
     }
 }
 

@@ -71,8 +71,9 @@ impl KeySeries {
                 }
                 self.forget_settled_offers();
             }
-            // Without a market maker there is nobody to complain about; attaching one offers all.
-            Err(MarketError::NotJoined) => {}
+            // Without a market maker there is nobody to complain about, and attaching one offers all; one that came while
+            // this was under way did not see this key.
+            Err(MarketError::NotJoined) => self.arm_retry(ctx),
             Err(error) => {
                 self.report("cannot offer a data key, trying again", &error);
                 self.arm_retry(ctx);

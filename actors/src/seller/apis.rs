@@ -14,9 +14,7 @@ impl Seller {
         let wrappers: HashMap<_, _> = self
             .apis
             .iter()
-            .map(|(api_id, api)| {
-                (*api_id, KeySeries::wrapper_of(&api.options, api.keyring.clone(), &api.series))
-            })
+            .map(|(api_id, api)| (*api_id, KeySeries::wrapper_of(&api.options, api.keyring.clone())))
             .collect();
         self.directory.store(Arc::new(wrappers));
     }
@@ -36,8 +34,9 @@ impl Seller {
             patience: self.options.wrap_patience,
         };
         let keyring = Arc::new(Keyring::default());
-        let series = self.make_series(options.clone(), keyring.clone(), ctx);
-        self.apis.insert(api_id, Api { options, keyring: keyring.clone(), series, on_rotate: Vec::new() });
+        let (series, incarnation) = self.make_series(options.clone(), keyring.clone(), ctx);
+        let api = Api { options, keyring: keyring.clone(), series, incarnation, on_rotate: Vec::new() };
+        self.apis.insert(api_id, api);
         self.publish_directory();
         Ok(keyring)
     }

@@ -117,7 +117,7 @@ impl Seller {
                     seller.come_back(ctx);
                 }
             });
-            ctx.spawn(attempt);
+            seller.attempt = Some(ctx.spawn(attempt));
         });
     }
 }
@@ -149,15 +149,16 @@ impl Handler<Start> for Seller {
                     };
                     actix::fut::wrap_future::<_, Self>(done)
                 });
-                ctx.spawn(attempt.map(move |result, seller: &mut Self, _| match result {
-                    // The stop has answered for it.
-                    _ if seller.epoch != epoch => {}
-                    Ok(()) => seller.started(),
-                    error => {
-                        seller.set_state(SellerState::Stopped);
-                        seller.answer_starters(&error);
-                    }
-                }));
+                self.attempt =
+                    Some(ctx.spawn(attempt.map(move |result, seller: &mut Self, _| match result {
+                        // The stop has answered for it.
+                        _ if seller.epoch != epoch => {}
+                        Ok(()) => seller.started(),
+                        error => {
+                            seller.set_state(SellerState::Stopped);
+                            seller.answer_starters(&error);
+                        }
+                    })));
             }
         }
         Box::pin(async move { wait.await.unwrap_or(Err(StartError::Gone)) })
@@ -176,6 +177,9 @@ impl Handler<Stop> for Seller {
                 self.set_state(SellerState::Stopping);
                 self.stop_waiters.push(done);
                 self.epoch += 1;
+                if let Some(attempt) = self.attempt.take() {
+                    ctx.cancel_future(attempt);
+                }
                 self.answer_starters(&Err(StartError::Interrupted));
                 let stopping = self.wind_down(message.grace).into_actor(self);
                 ctx.spawn(stopping.map(|(), seller, _| {

@@ -3,8 +3,9 @@
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::sync::oneshot::error::TryRecvError;
 use xbr_core::ChannelSeq;
-use xbr_core::channel::ChannelState;
+use xbr_core::channel::{ChannelState, SaleRecord};
 use xbr_core::reject::{CloseReject, SaleReject};
 use xbr_core::wire::{ChannelInfo, CloseReceipt, SellReceipt, SellRequest, uri};
 use xbr_store::KeyLookup;
@@ -32,21 +33,41 @@ struct Preparation {
     domain: MarketDomain,
     key: Option<KeyRecord>,
     terms: Option<Arc<ChannelTerms>>,
+    /// Whose turn it is at the first use of a channel.
+    turn: Option<Turn>,
     ledger: Addr<ChannelLedger>,
     market: MarketPort,
     seller: Addr<Seller>,
 }
 
+/// A turn in the first use of a channel: after the one before, and done when it is dropped.
+struct Turn {
+    before: Option<oneshot::Receiver<()>>,
+    _done: oneshot::Sender<()>,
+}
+
 impl Preparation {
-    async fn run(self) -> Result<PreparedSale, SaleReject> {
+    async fn run(mut self) -> Result<PreparedSale, SaleReject> {
         let key = match &self.key {
-            Some(key) => key.clone(),
-            None => self.read_key().await?,
+            Some(key) => Ok(key.clone()),
+            None => self.read_key().await,
+        };
+        let key = match (key, self.terms.clone()) {
+            (Ok(key), _) => key,
+            (Err(SaleReject::KeyRetired), Some(terms)) => return self.sold_before(terms).await,
+            (Err(reject), _) => return Err(reject),
         };
         let terms = match &self.terms {
             Some(terms) => terms.clone(),
-            None => self.first_use().await?,
+            None => {
+                if let Some(before) = self.turn.as_mut().and_then(|turn| turn.before.take()) {
+                    // However the one before ended: it is over.
+                    let _ = before.await;
+                }
+                self.first_use().await?
+            }
         };
+        drop(self.turn);
         sale::prepare_sale(self.request, terms, key, self.options.signer.clone()).await
     }
 
@@ -64,6 +85,27 @@ impl Preparation {
                 Err(SaleReject::Unavailable { reason: "the key archive failed" })
             }
         }
+    }
+
+    /// A sale that was made keeps its receipt when its key has left the archive: it is prepared from what is stored,
+    /// and the ledger finds that it is a repeat.
+    async fn sold_before(self, terms: Arc<ChannelTerms>) -> Result<PreparedSale, SaleReject> {
+        let request = self.request;
+        let found = self.options.store.sale(request.channel_id, request.channel_seq).await;
+        let prior = found.map_err(|error| {
+            tracing::error!(channel = %request.channel_id, %error, "cannot read a receipt");
+            SaleReject::Unavailable { reason: "the store failed" }
+        })?;
+        let same = |prior: &SaleRecord| {
+            (prior.key_id, prior.buyer_key, prior.state, prior.amount)
+                == (request.key_id, request.buyer_key, request.state(), request.amount)
+        };
+        let prior = prior.filter(same).ok_or(SaleReject::KeyRetired)?;
+        if !sale::is_signed(request, ChannelTerms::clone(&terms)).await {
+            return Err(SaleReject::KeyRetired);
+        }
+        let SaleRecord { amount, sealed_key, signature, .. } = prior;
+        Ok(PreparedSale { price: amount, signed: true, sealed_key, signature })
     }
 
     /// A channel that is first seen in a sale is fetched and checked before it counts. Only the market maker's
@@ -132,16 +174,27 @@ impl Seller {
         if request.market_maker != self.options.market_maker {
             return Err(SaleReject::UnexpectedMarketMaker);
         }
+        let terms = self.terms.get(&request.channel_id).cloned();
+        let (ledger, market) = (children.ledger.clone(), children.market.clone());
+        let turn = terms.is_none().then(|| self.queue_for_first_use(request.channel_id));
         Ok(Preparation {
             request: request.clone(),
             options: self.options.clone(),
             domain,
             key: self.keys_at_hand.get(&request.key_id).cloned(),
-            terms: self.terms.get(&request.channel_id).cloned(),
-            ledger: children.ledger.clone(),
-            market: children.market.clone(),
+            terms,
+            turn,
+            ledger,
+            market,
             seller,
         })
+    }
+
+    fn queue_for_first_use(&mut self, channel_id: ChannelId) -> Turn {
+        // Those whose turn is over; what is left is under way, and bounded as such.
+        self.first_uses.retain(|_, done| done.try_recv() == Err(TryRecvError::Empty));
+        let (done, over) = oneshot::channel();
+        Turn { before: self.first_uses.insert(channel_id, over), _done: done }
     }
 }
 
