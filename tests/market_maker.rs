@@ -111,9 +111,11 @@ fn provider() -> ProviderId {
     ProviderId::from_public_key(&seller_key().public_key())
 }
 
-fn market_at(router: Stub, adjust: impl FnOnce(&mut MarketOptions)) -> Market {
-    let mut options = MarketOptions::new(ClientOptions::new(router.url.as_str(), REALM));
-    adjust(&mut options);
+fn market_at(router: Stub, adjust: impl FnOnce(&mut ClientOptions, &mut MarketOptions)) -> Market {
+    let mut client = ClientOptions::new(router.url.as_str(), REALM);
+    let mut options = MarketOptions::new(client.clone());
+    adjust(&mut client, &mut options);
+    options.dial = client.into();
     let session = MarketMaker::new(options, seller_key(), provider(), None).start();
     let (tell, asked) = mpsc::unbounded_channel();
     Market { router, session, probe: Probe(tell).start(), asked }
@@ -121,17 +123,17 @@ fn market_at(router: Stub, adjust: impl FnOnce(&mut MarketOptions)) -> Market {
 
 /// Before the session is joined.
 async fn market() -> Market {
-    market_at(Stub::start(Choice::First).await, |_| {})
+    market_at(Stub::start(Choice::First).await, |_, _| {})
 }
 
-async fn joined_with(adjust: impl FnOnce(&mut MarketOptions)) -> Market {
+async fn joined_with(adjust: impl FnOnce(&mut ClientOptions, &mut MarketOptions)) -> Market {
     let it = market_at(Stub::start(Choice::First).await, adjust);
     assert_eq!(it.join().await, Ok(()));
     it
 }
 
 async fn joined() -> Market {
-    joined_with(|_| {}).await
+    joined_with(|_, _| {}).await
 }
 
 impl Market {

@@ -13,7 +13,7 @@ use xbr_core::wire::{
     MarketConfig, MarketDomain, UnsignedOffer, active_channel, uri,
 };
 use xbr_core::{ProviderId, Value};
-use xbr_wamp::{Call, CallError, CallResult, ClientOptions, IncomingEvent, Invoke, Session};
+use xbr_wamp::{Call, CallError, CallResult, Dial, IncomingEvent, Invoke, Session};
 
 use crate::compute::on_worker;
 use crate::in_flight::InFlight;
@@ -33,8 +33,8 @@ const MAILBOX: usize = 4096;
 /// How the market maker is reached.
 #[derive(Debug, Clone)]
 pub struct MarketOptions {
-    /// The router, realm, authentication and limits.
-    pub client: ClientOptions,
+    /// How a session with its router is made: [`xbr_wamp::ClientOptions`] to dial one.
+    pub dial: Dial,
     /// How invocations are shared with other nodes of the same seller.
     pub invoke: Invoke,
     /// Whether to take registrations over from an earlier session that the router still holds (Crossbar).
@@ -45,9 +45,9 @@ pub struct MarketOptions {
 
 impl MarketOptions {
     /// The defaults: a single callee, no take-over, 15 s of patience.
-    pub fn new(client: ClientOptions) -> Self {
+    pub fn new(dial: impl Into<Dial>) -> Self {
         Self {
-            client,
+            dial: dial.into(),
             invoke: Invoke::Single,
             force_reregister: false,
             register_patience: Duration::from_secs(15),
@@ -180,7 +180,7 @@ impl Handler<Join> for MarketMaker {
         // Dropping the session of before closes its connection.
         drop(self.end());
         let generation = self.generation;
-        let dial = xbr_wamp::connect(self.options.client.clone());
+        let dial = self.options.dial.connect();
         Box::pin(dial.into_actor(self).map(move |result, actor, ctx| {
             let (session, mut incoming) =
                 result.map_err(|error| MarketError::Join { reason: error.to_string() })?;

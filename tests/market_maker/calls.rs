@@ -221,7 +221,7 @@ async fn an_error_of_the_market_maker_is_told_with_its_uri_and_its_text_cut() {
 
 #[actix_rt::test]
 async fn a_call_without_answer_is_given_up_and_the_session_goes_on() {
-    let it = joined_with(|options| options.client.call_timeout = Duration::from_millis(50)).await;
+    let it = joined_with(|client, _| client.call_timeout = Duration::from_millis(50)).await;
     it.reply(uri::GET_CONFIG, Reply::Silence);
     let error = it.ask(FetchConfig).await.unwrap_err();
     assert!(

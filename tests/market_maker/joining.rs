@@ -36,7 +36,7 @@ async fn a_router_that_is_not_there_fails_the_join() {
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());
     drop(listener);
     let unused = Stub::start(Choice::First).await;
-    let it = market_at(unused, |options| options.client.url = url);
+    let it = market_at(unused, |client, _| client.url = url);
     assert!(reason(it.join().await).contains("connection failed"));
 }
 
@@ -45,18 +45,18 @@ async fn a_router_that_hangs_up_or_speaks_no_wamp_fails_the_join() {
     let it = market().await;
     it.order(Order::Drop);
     reason(it.join().await);
-    let it = market_at(Stub::start(Choice::Status(503)).await, |_| {});
+    let it = market_at(Stub::start(Choice::Status(503)).await, |_, _| {});
     assert!(reason(it.join().await).contains("503"));
-    let it = market_at(Stub::start(Choice::Nothing).await, |_| {});
+    let it = market_at(Stub::start(Choice::Nothing).await, |_, _| {});
     reason(it.join().await);
-    let it = market_at(Stub::start(Choice::First).await, |options| options.client.realm = "no realm".into());
+    let it = market_at(Stub::start(Choice::First).await, |client, _| client.realm = "no realm".into());
     assert!(reason(it.join().await).contains("realm"));
 }
 
 #[actix_rt::test]
 async fn a_router_that_never_opens_the_session_is_given_up() {
-    let it = market_at(Stub::start(Choice::First).await, |options| {
-        options.client.join_timeout = Duration::from_millis(20);
+    let it = market_at(Stub::start(Choice::First).await, |client, _| {
+        client.join_timeout = Duration::from_millis(20);
     });
     it.reply(REALM, Reply::Silence);
     reason(it.join().await);

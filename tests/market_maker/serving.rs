@@ -13,7 +13,7 @@ const KEY: xbr_core::KeyId = xbr_core::KeyId::new([0x77; 16]);
 
 /// A session that serves, with its registrations of `sell` and `close_channel`.
 async fn served_at(router: Stub) -> (Market, u64, u64) {
-    let it = market_at(router, |_| {});
+    let it = market_at(router, |_, _| {});
     it.join().await.unwrap();
     assert_eq!(it.ask(it.serving()).await, Ok(()));
     // The stub numbers what it is asked for, beginning with the session.
@@ -93,7 +93,7 @@ async fn both_procedures_are_registered_as_the_options_say() {
         (Invoke::RoundRobin, false, vec![option("invoke", "roundrobin".into())]),
         (Invoke::Single, true, vec![option("force_reregister", true.into())]),
     ] {
-        let mut it = joined_with(|options| {
+        let mut it = joined_with(|_, options| {
             options.invoke = invoke;
             options.force_reregister = force;
         })
@@ -119,7 +119,7 @@ async fn a_registration_that_the_router_still_holds_is_tried_again() {
 
 #[actix_rt::test]
 async fn a_registration_that_the_router_holds_on_to_is_given_up_after_the_patience() {
-    let mut it = joined_with(|options| options.register_patience = Duration::from_millis(400)).await;
+    let mut it = joined_with(|_, options| options.register_patience = Duration::from_millis(400)).await;
     for _ in 0..10 {
         it.reply(sell_uri(), error(EXISTS));
     }

@@ -25,7 +25,9 @@ pub mod transport;
 pub mod uri;
 
 pub use auth::{Auth, CryptosignKey};
-pub use client::{ClientOptions, Event, Incoming, IncomingEvent, Invocation, Responder, Session, connect};
+pub use client::{
+    ClientOptions, Dial, Event, Incoming, IncomingEvent, Invocation, Responder, Session, connect,
+};
 pub use codec::Serializer;
 pub use error::{CallError, CloseReason, ConnectError};
 pub use message::Dict;

@@ -35,6 +35,6 @@ pub use actor::{Balance, BalanceReport, Buyer, BuyerState, BuyerStatus, Observe,
 pub use error::{BuyError, MarketError, StartError, UnwrapError};
 pub use handle::{BuyerHandle, SpawnError};
 pub use options::BuyerOptions;
-pub use session::{Dial, MarketSession};
+pub use session::MarketSession;
 pub use store::{BuyerStore, SqliteBuyerStore};
 pub use stream::{Decrypted, DecryptedEvent};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use xbr_core::signer::Signer;
 use xbr_core::{Address, Amount};
+use xbr_wamp::Dial;
 
-use super::session::Dial;
 use super::store::BuyerStore;
 
 /// Who buys, from whom, for how much, and where it is kept. Made by [`BuyerOptions::new`], then adjusted.
@@ -51,7 +51,7 @@ impl BuyerOptions {
         signer: Arc<dyn Signer>,
         max_price: Amount,
         store: Arc<dyn BuyerStore>,
-        dial: Dial,
+        dial: impl Into<Dial>,
     ) -> Self {
         Self {
             market_maker,
@@ -59,7 +59,7 @@ impl BuyerOptions {
             max_price,
             consumer_id: String::new(),
             store,
-            dial,
+            dial: dial.into(),
             close_at: Amount::from_units(1),
             retry_pause: Duration::from_secs(1),
             repeats: 3,

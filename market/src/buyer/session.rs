@@ -3,10 +3,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 
 use actix::prelude::*;
-use futures_util::future::BoxFuture;
 use xbr_core::Value;
 use xbr_core::reject::ArgumentError;
 use xbr_core::wire::{
@@ -14,7 +12,7 @@ use xbr_core::wire::{
     active_channel, uri,
 };
 use xbr_wamp::request::SubscriptionId;
-use xbr_wamp::{Call, CallError, CallResult, ConnectError, Incoming, IncomingEvent, Session};
+use xbr_wamp::{Call, CallError, CallResult, Dial, IncomingEvent, Session};
 
 use super::error::MarketError;
 use super::messages::{
@@ -24,9 +22,6 @@ use super::messages::{
 
 /// How many messages may wait for the session.
 const MAILBOX: usize = 4096;
-
-/// Makes a session that has joined the market's realm: over a network, or in this process.
-pub type Dial = Arc<dyn Fn() -> BoxFuture<'static, Result<(Session, Incoming), ConnectError>> + Send + Sync>;
 
 /// The actor; see the module.
 pub struct MarketSession {
@@ -130,7 +125,7 @@ impl Handler<Join> for MarketSession {
         // Dropping the session of before closes its connection.
         drop(self.end());
         let generation = self.generation;
-        let dial = (self.dial)();
+        let dial = self.dial.connect();
         Box::pin(dial.into_actor(self).map(move |result, actor, ctx| {
             let (session, mut incoming) = result.map_err(|error| MarketError::Join {
                 reason: error.to_string(),

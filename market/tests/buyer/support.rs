@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 use xbr_core::channel::{ChannelState, ChannelTerms};
 use xbr_core::crypto::UserspaceEntropy;
@@ -19,7 +18,7 @@ use xbr_core::{
 use xbr_market::buyer::messages::*;
 use xbr_market::buyer::store::ReceiveKey;
 use xbr_market::buyer::{BuyerHandle, BuyerOptions, BuyerStore, MarketError, SqliteBuyerStore};
-use xbr_wamp::ConnectError;
+use xbr_wamp::{ConnectError, Dial};
 
 pub(crate) const CHANNEL: ChannelId = ChannelId::new([0xc1; 16]);
 pub(crate) const MARKET: MarketId = MarketId::new([0x31; 16]);
@@ -359,7 +358,7 @@ pub(crate) struct World {
 }
 
 pub(crate) fn options(store: Arc<dyn BuyerStore>) -> BuyerOptions {
-    let dial = Arc::new(|| async { Err(ConnectError::NoSerializer) }.boxed());
+    let dial = Dial::new(|| async { Err(ConnectError::NoSerializer) });
     let signer = Arc::new(buyer_key());
     let mut options = BuyerOptions::new(market_maker().address(), signer, amount(100), store, dial);
     // Nothing waits for the clock, unless a test wants it to.

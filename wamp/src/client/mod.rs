@@ -6,6 +6,7 @@
 //! leave in the order in which they were asked for. The task ends with the connection; nothing is dialled
 //! again by itself.
 
+mod dial;
 mod driver;
 mod incoming;
 mod options;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
+pub use dial::Dial;
 pub use incoming::{Event, Incoming, IncomingEvent, Invocation, Responder};
 pub use options::ClientOptions;
 
