@@ -142,12 +142,16 @@ async fn consume(
     let mut events = select_all(subscriptions);
     let mut printed = 0;
     while count != Some(printed) {
-        let event = events.next().await.ok_or(ConsumerError::Gone)?;
+        let event = tokio::select! {
+            () = printer.closed() => None,
+            event = events.next() => Some(event.ok_or(ConsumerError::Gone)?),
+        };
+        let Some(event) = event else {
+            tracing::info!("nobody reads the events any more");
+            return Ok(());
+        };
         if let Some(line) = line_of(event) {
-            if !printer.print(line).await {
-                tracing::info!("nobody reads the events any more");
-                return Ok(());
-            }
+            printer.print(line).await;
             printed += 1;
         }
     }

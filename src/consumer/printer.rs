@@ -31,9 +31,15 @@ impl Printer {
         Ok(Self { lines, ended })
     }
 
-    /// Passes a line on; whether there is still somebody to read it. Waits while too many do. Safe to cancel.
-    pub async fn print(&self, line: Vec<u8>) -> bool {
-        self.lines.send(line).await.is_ok()
+    /// Passes a line on. Waits while too many wait already; a line that nobody reads is dropped.
+    pub async fn print(&self, line: Vec<u8>) {
+        // Whether there is somebody is what `closed` tells.
+        let _ = self.lines.send(line).await;
+    }
+
+    /// Resolves when there is nobody left to read.
+    pub async fn closed(&self) {
+        self.lines.closed().await;
     }
 
     /// Waits until everything is written, or nobody reads it any more.
