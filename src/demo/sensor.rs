@@ -95,7 +95,9 @@ mod tests {
 
     #[test]
     fn decimals_are_exact() {
-        for (value, decimals, text) in [(2137, 2, "21.37"), (-5, 2, "-0.05"), (0, 1, "0.0"), (-1200, 2, "-12.00")] {
+        for (value, decimals, text) in
+            [(2137, 2, "21.37"), (-5, 2, "-0.05"), (0, 1, "0.0"), (-1200, 2, "-12.00")]
+        {
             assert_eq!(decimal(value, decimals), text);
         }
     }
