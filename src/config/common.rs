@@ -209,7 +209,8 @@ pub(super) fn positive(node: Node) -> Result<Duration, ProblemKind> {
     }
 }
 
-fn serializers(node: Node) -> Result<Vec<Serializer>, ProblemKind> {
+/// What a peer speaks, the preferred first.
+pub(super) fn serializers(node: Node) -> Result<Vec<Serializer>, ProblemKind> {
     let expected = "a list of cbor, msgpack and json";
     let serializers: Vec<Serializer> =
         list(node, expected)?.into_iter().map(parsed).collect::<Result<_, _>>()?;

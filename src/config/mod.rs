@@ -15,16 +15,24 @@ use xbr_wamp::{Auth, ClientOptions, Invoke, Roots, Serializer};
 
 mod buyer;
 mod common;
+mod demo;
 mod document;
 mod files;
+mod host;
 mod problem;
 mod read;
 mod section;
 
 pub use buyer::{BuyConfig, BuyerConfig, Subscription};
+pub use demo::{DemoConfig, SensorConfig, SourceConfig};
 pub use files::Secrets;
+pub use host::{
+    ChannelConfig, HostConfig, HostSecrets, MARKET_MAKER_ROLE, MakerConfig, Member, PrincipalConfig,
+    RouterConfig,
+};
 pub use problem::{ConfigError, Place, Problem, ProblemKind};
 
+use files::Files;
 use read::Reader;
 use section::{Report, Section};
 
@@ -218,6 +226,10 @@ pub enum AnyConfig {
     Seller(Config, Secrets),
     /// Of `xbr-seller buy`, which has a section `[buyer]`.
     Buyer(BuyConfig, Secrets),
+    /// Of `xbr-seller market`, which has a section `[maker]`.
+    Market(HostConfig, HostSecrets),
+    /// Of `xbr-seller demo`, which has a section `[demo]`.
+    Demo(DemoConfig),
 }
 
 impl AnyConfig {
@@ -226,18 +238,24 @@ impl AnyConfig {
     /// # Errors
     /// [`ConfigError`], as for the one of its kind.
     pub fn load(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
-        enum Kind {
-            Seller(Config),
-            Buyer(BuyConfig),
+        let mut kind = "";
+        let sections = ["buyer", "maker", "demo"];
+        let found = parse(path, &read_file(path)?, environment, |_, root| {
+            kind = sections.into_iter().find(|section| root.has(section)).unwrap_or_default();
+            Some(())
+        });
+        // What is wrong with it is for the reader of its kind to say.
+        drop(found);
+        match kind {
+            "buyer" => {
+                BuyConfig::load(path, environment).map(|(config, secrets)| Self::Buyer(config, secrets))
+            }
+            "maker" => {
+                HostConfig::load(path, environment).map(|(config, secrets)| Self::Market(config, secrets))
+            }
+            "demo" => DemoConfig::load(Some(path), environment).map(Self::Demo),
+            _ => Config::load(path, environment).map(|(config, secrets)| Self::Seller(config, secrets)),
         }
-        let (kind, secrets) = load(path, environment, |reader, root| match () {
-            () if root.has("buyer") => reader.buy(root).map(Kind::Buyer),
-            () => reader.service(root).map(Kind::Seller),
-        })?;
-        Ok(match kind {
-            Kind::Seller(config) => Self::Seller(config, secrets),
-            Kind::Buyer(config) => Self::Buyer(config, secrets),
-        })
     }
 }
 
@@ -257,12 +275,26 @@ fn load<T>(
     environment: &Environment,
     kind: impl FnOnce(&mut Reader<'_>, &mut Section<'_>) -> Option<T>,
 ) -> Result<(T, Secrets), ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| ConfigError::Read { path: path.to_owned(), reason: error.to_string() })?;
+    let master_key = environment.master_key.as_deref();
+    load_with(path, environment, kind, |files, report| files.load(master_key, report))
+}
+
+fn load_with<T, S>(
+    path: &Path,
+    environment: &Environment,
+    kind: impl FnOnce(&mut Reader<'_>, &mut Section<'_>) -> Option<T>,
+    secrets: impl FnOnce(Files, &Report) -> Option<S>,
+) -> Result<(T, S), ConfigError> {
+    let text = read_file(path)?;
     let report = Report::default();
     let (config, files) = read::read(path, &text, environment, &report, kind)?;
-    let secrets = files.load(environment.master_key.as_deref(), &report);
+    let secrets = secrets(files, &report);
     conclude(path, config.zip(secrets), report)
+}
+
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::Read { path: path.to_owned(), reason: error.to_string() })
 }
 
 fn conclude<T>(path: &Path, result: Option<T>, report: Report) -> Result<T, ConfigError> {

@@ -104,7 +104,7 @@ impl Reader<'_> {
         (seller, master_key_file)
     }
 
-    fn api(&self, mut section: Section<'_>) -> Option<Located<ApiOptions>> {
+    pub(super) fn api(&self, mut section: Section<'_>) -> Option<Located<ApiOptions>> {
         let before = self.report.count();
         let api_id = section.required("id", "a UUID", parsed::<ApiId>);
         let prefix =
@@ -156,7 +156,8 @@ impl Reader<'_> {
         Some(Located { place, key, value })
     }
 
-    fn check_apis(&self, apis: &[Located<ApiOptions>]) {
+    /// No two may have the same id.
+    pub(super) fn check_apis(&self, apis: &[Located<ApiOptions>]) {
         let mut seen = BTreeSet::new();
         for api in apis {
             let api_id = api.value.terms.api_id;

@@ -65,7 +65,7 @@ pub fn draw(frame: &mut Frame<'_>, board: &Board, theme: Theme) {
     let [sales, decrypted] =
         Layout::horizontal([Constraint::Ratio(1, 2), Constraint::Ratio(1, 2)]).spacing(1).areas(rates);
     draw_meter(frame, sales, "Keys sold", &board.sales, theme.sale(), theme);
-    draw_meter(frame, decrypted, "Events decrypted", &board.events, theme.event(), theme);
+    draw_meter(frame, decrypted, "Events", &board.events, theme.event(), theme);
     draw_money(frame, money, &board.money, theme);
     draw_events(frame, events, board, theme);
 }
@@ -84,11 +84,11 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, board: &Board, theme: Theme) {
     let clock = format!("{:02}:{:02}:{:02}  Ctrl-C ends ", seconds / 3600, seconds / 60 % 60, seconds % 60);
     let mut head = vec![
         Span::styled(" xbr-seller demo", theme.key().add_modifier(Modifier::BOLD)),
-        Span::styled("  a data market in one process  ", theme.quiet()),
-        Span::raw(format!("{} buyers  {} offers", board.buyers, board.offers)),
+        Span::styled("  a whole data market  ", theme.quiet()),
+        Span::raw(format!("{} buyers, {} offers", board.buyers, board.offers)),
     ];
     if board.refused > 0 {
-        head.push(Span::styled(format!("  {} refused", board.refused), theme.style(Color::Red)));
+        head.push(Span::styled(format!(", {} refused", board.refused), theme.style(Color::Red)));
     }
     frame.render_widget(Line::from(head), area);
     frame.render_widget(Line::styled(clock, theme.quiet()).alignment(Alignment::Right), area);
@@ -102,13 +102,13 @@ fn draw_keys(frame: &mut Frame<'_>, area: Rect, board: &Board, theme: Theme) {
 fn key_line(api: &ApiBoard, elapsed: Duration, theme: Theme) -> Line<'static> {
     let key_id = api.key.map_or_else(String::new, |(key_id, _)| key_id.to_string());
     let mut line = vec![
-        Span::raw(format!("{:<14}", shorten(&api.prefix, 14))),
+        Span::raw(format!("{:<13}", shorten(&api.prefix, 12))),
         Span::styled(format!("{:>8} XBR  ", shown(api.price)), theme.money()),
         Span::styled(format!("{:<8}  ", shorten(&key_id, 8)), theme.key().add_modifier(Modifier::BOLD)),
     ];
     line.extend(match api.left(elapsed) {
         Some((left, interval)) => {
-            let (full, rest) = bar(left, interval, 12);
+            let (full, rest) = bar(left, interval, 10);
             let tenths = left.as_millis() / 100;
             [
                 Span::styled(full, theme.key()),
@@ -116,10 +116,10 @@ fn key_line(api: &ApiBoard, elapsed: Duration, theme: Theme) -> Line<'static> {
                 Span::raw(format!(" {:>3}.{} s ", tenths / 10, tenths % 10)),
             ]
         }
-        None => [Span::styled("used once", theme.quiet()), Span::raw(" ".repeat(12)), Span::raw("")],
+        None => [Span::styled("used once", theme.quiet()), Span::raw(" ".repeat(9)), Span::raw("")],
     });
-    line.push(Span::styled(format!("{:>7} keys", api.rotations), theme.quiet()));
-    line.push(Span::styled(format!("{:>7} sold", api.sold), theme.sale()));
+    line.push(Span::styled(format!("{:>5} keys", api.rotations), theme.quiet()));
+    line.push(Span::styled(format!("{:>6} sold", api.sold), theme.sale()));
     Line::from(line)
 }
 
@@ -134,7 +134,7 @@ fn bar(part: Duration, whole: Duration, cells: usize) -> (String, String) {
 }
 
 fn draw_meter(frame: &mut Frame<'_>, area: Rect, title: &str, meter: &Meter, style: Style, theme: Theme) {
-    let rate = format!(" {} a second, {} in all ", meter.rate(), meter.total());
+    let rate = format!(" {}/s, {} in all ", meter.rate(), meter.total());
     let block = panel(title, theme).title(Line::styled(rate, style).alignment(Alignment::Right));
     let width = usize::from(block.inner(area).width);
     let history = meter.history(width);
