@@ -6,3 +6,5 @@
 #![forbid(unsafe_code)]
 
 pub mod buyer;
+pub mod maker;
+mod sqlite;
