@@ -12,6 +12,8 @@ Examples:
   xbr-seller run --config seller.toml      sell, until SIGTERM or SIGINT
   tail -f prices.jsonl | xbr-seller run --config seller.toml
                                            sell what another program writes, a JSON value a line
+  xbr-seller buy --config buyer.toml | jq .payload
+                                           buy what others sell, a JSON value a line
 
 Every key of the configuration can be overridden by the environment:
   XBR_SELLER__MARKET__URL=wss://market.example/ws xbr-seller run --config seller.toml
@@ -33,6 +35,8 @@ pub struct Cli {
 pub enum Command {
     /// Sell, until SIGTERM or SIGINT
     Run(RunArgs),
+    /// Buy, and print decrypted events as JSON, one a line, until SIGTERM or SIGINT
+    Buy(BuyArgs),
     /// Make a key in a new file that only you can read
     Keygen(KeygenArgs),
     /// Look into a configuration
@@ -46,6 +50,17 @@ pub struct RunArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE", env = "XBR_SELLER_CONFIG")]
     pub config: PathBuf,
+}
+
+/// `buy`
+#[derive(Debug, Args)]
+pub struct BuyArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "XBR_SELLER_CONFIG")]
+    pub config: PathBuf,
+    /// End after so many events
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
 }
 
 /// `keygen`

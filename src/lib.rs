@@ -4,7 +4,10 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod consumer;
+pub mod demo;
 pub mod feed;
 pub mod logging;
 pub mod private_file;
+pub mod process;
 pub mod service;

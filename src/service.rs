@@ -96,7 +96,7 @@ pub async fn run(
     let mut options =
         SellerOptions::new(config.seller.market_maker, Arc::new(secrets.delegate), Arc::new(store.clone()));
     config.seller.apply(&mut options);
-    let seller = SellerHandle::spawn(options, config.market.options(secrets.auth))?;
+    let seller = SellerHandle::spawn(options, config.serving.options(config.market.options(secrets.auth)))?;
     let (feeds_end, feeds_stop) = watch::channel(None);
     let mut feeds = JoinSet::new();
     let result = tokio::select! {

@@ -33,6 +33,20 @@ api = "627f1b5c-58c2-43b1-8422-a34f7d3f5a04"
 uri = "io.crossbar.example"
 "#;
 
+const BUYER_CONFIG: &str = r#"
+[buyer]
+key_file = "seller.key"
+market_maker = "0x9a6ee47cdde089c8cea4c6b1aeee86eda770a3be"
+max_price = "35"
+[market]
+url = "ws://127.0.0.1:1/ws"
+realm = "realm1"
+[store]
+path = "buyer.db"
+[[subscribe]]
+uri = "io.crossbar.example"
+"#;
+
 fn program(folder: &TempDir, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xbr-seller"));
     command.args(args).current_dir(folder.path()).env_clear().stdin(Stdio::null());
@@ -51,8 +65,18 @@ fn said(output: &Output) -> String {
 fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("seller.toml"), CONFIG).unwrap();
+    fs::write(folder.path().join("buyer.toml"), BUYER_CONFIG).unwrap();
     assert!(output(&folder, &["keygen"]).status.success());
     folder
+}
+
+#[test]
+fn config_check_knows_every_kind_of_file() {
+    let folder = folder();
+    for (config, told) in [("seller.toml", "seller:  0x"), ("buyer.toml", "buyer:   0x")] {
+        let checked = output(&folder, &["config", "check", config]);
+        assert!(checked.status.success() && said(&checked).contains(told), "{}", said(&checked));
+    }
 }
 
 fn mode(path: &Path) -> u32 {
@@ -120,16 +144,21 @@ fn a_bad_configuration_ends_with_code_2_and_all_that_is_wrong() {
 #[test]
 fn a_router_that_is_not_there_is_a_failed_start_with_advice() {
     let folder = folder();
-    let failed = program(&folder, &["run"]).env("XBR_SELLER_CONFIG", "seller.toml").output().unwrap();
-    assert_eq!(failed.status.code(), Some(3), "{}", said(&failed));
-    let lines: Vec<serde_json::Value> =
-        said(&failed).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let last = lines.last().unwrap();
-    assert_eq!((&last["level"], &last["target"]), (&"ERROR".into(), &"xbr_seller::commands".into()));
-    assert!(last["advice"].as_str().unwrap().contains("check that the router"), "{last}");
-    assert!(last["timestamp"].is_string() && last["message"].as_str().unwrap().starts_with("cannot sell: "));
-    for name in ["seller.db", "seller.db.master"] {
-        assert_eq!(mode(&folder.path().join(name)), 0o600, "{name}");
+    for (command, config, told, store) in [
+        ("run", "seller.toml", "cannot sell: ", "seller.db"),
+        ("buy", "buyer.toml", "cannot buy: ", "buyer.db"),
+    ] {
+        let failed = program(&folder, &[command]).env("XBR_SELLER_CONFIG", config).output().unwrap();
+        assert_eq!(failed.status.code(), Some(3), "{}", said(&failed));
+        let lines: Vec<serde_json::Value> =
+            said(&failed).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let last = lines.last().unwrap();
+        assert_eq!((&last["level"], &last["target"]), (&"ERROR".into(), &"xbr_seller::commands".into()));
+        assert!(last["advice"].as_str().unwrap().contains("check that the router"), "{last}");
+        assert!(last["timestamp"].is_string() && last["message"].as_str().unwrap().starts_with(told));
+        for name in [store.to_owned(), format!("{store}.master")] {
+            assert_eq!(mode(&folder.path().join(&name)), 0o600, "{name}");
+        }
     }
 }
 

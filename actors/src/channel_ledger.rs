@@ -17,9 +17,8 @@ use xbr_core::channel::{Channel, ChannelState, ChannelTerms, Reconcile, Reconcil
 use xbr_core::reject::{CloseReject, SaleReject};
 use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
 use xbr_core::{Address, Amount, ChannelId};
-use xbr_store::{Store, StoreError};
+use xbr_store::{Clock, Store, StoreError};
 
-use crate::clock::Clock;
 use crate::sale::{PreparingClose, PreparingSale};
 use crate::watch::DeathWatch;
 

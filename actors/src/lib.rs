@@ -12,7 +12,6 @@
 //! an immutable snapshot, and the caller encrypts on its own thread.
 
 mod channel_ledger;
-mod clock;
 mod compute;
 mod handle;
 mod in_flight;
@@ -28,7 +27,6 @@ mod watch;
 mod wrapper;
 
 pub use channel_ledger::{ChannelLedger, ChannelStatus};
-pub use clock::{Clock, SystemClock};
 pub use handle::{SellerHandle, SpawnError};
 pub use key_series::{KeyRotated, KeySeries, Rotation};
 pub use market_maker::{MarketMaker, MarketOptions};
@@ -36,6 +34,7 @@ pub use options::{ApiError, ApiOptions, SellerOptions};
 pub use seller::{ChannelReport, Seller, SellerState, SellerStatus};
 pub use start::StartError;
 pub use wrapper::{WrapError, Wrapped, Wrapper};
+pub use xbr_store::{Clock, SystemClock};
 
 /// The messages of the [`ChannelLedger`].
 pub mod ledger {

@@ -9,9 +9,8 @@ use xbr_core::crypto::{Entropy, UserspaceEntropy};
 use xbr_core::offer::{OfferTerms, TermsError};
 use xbr_core::signer::Signer;
 use xbr_core::{Address, Amount, ProviderId};
-use xbr_store::Store;
+use xbr_store::{Clock, Store, SystemClock};
 
-use crate::clock::{Clock, SystemClock};
 use crate::key_series::{Rotation, lead};
 
 /// One seller. [`SellerOptions::new`] fills in the defaults.

@@ -7,23 +7,28 @@ use xbr_core::Signer;
 use xbr_store::SqliteStore;
 
 use super::Failure;
-use crate::config::{Config, Environment};
+use crate::config::{
+    AnyConfig, BuyConfig, ChannelConfig, Config, DemoConfig, Environment, HostConfig, HostSecrets,
+    MarketConfig, PrincipalConfig, Secrets, SourceConfig,
+};
 
 pub(super) fn execute(file: &Path) -> Result<(), Failure> {
-    let (config, secrets) = Config::load(file, &Environment::of_process())?;
-    let store =
-        if SqliteStore::exists(&config.store.path) { "there already" } else { "made at the first start" };
+    let config = AnyConfig::load(file, &Environment::of_process())?;
     let mut out = io::stdout().lock();
     writeln!(out, "{} can be used", file.display())?;
+    match config {
+        AnyConfig::Seller(config, secrets) => seller(&mut out, &config, &secrets)?,
+        AnyConfig::Buyer(config, secrets) => buyer(&mut out, &config, &secrets)?,
+        AnyConfig::Market(config, secrets) => host(&mut out, &config, &secrets)?,
+        AnyConfig::Demo(config) => demo(&mut out, &config)?,
+    }
+    Ok(())
+}
+
+fn seller(out: &mut impl Write, config: &Config, secrets: &Secrets) -> io::Result<()> {
     writeln!(out, "seller:  {}", secrets.delegate.address())?;
-    writeln!(
-        out,
-        "market:  {} realm {} as {}",
-        config.market.url,
-        config.market.realm,
-        secrets.auth.method()
-    )?;
-    writeln!(out, "store:   {} ({store})", config.store.path.display())?;
+    market(out, &config.market, secrets)?;
+    store(out, &config.store.path)?;
     for api in &config.apis {
         let terms = &api.terms;
         writeln!(out, "api:     {} {} for {} XBR a key", terms.api_id, terms.prefix, terms.price)?;
@@ -32,4 +37,58 @@ pub(super) fn execute(file: &Path) -> Result<(), Failure> {
         writeln!(out, "feed:    {} to {}", feed.source, feed.uri)?;
     }
     Ok(())
+}
+
+fn buyer(out: &mut impl Write, config: &BuyConfig, secrets: &Secrets) -> io::Result<()> {
+    let max_price = config.buyer.max_price;
+    writeln!(out, "buyer:   {}, for at most {max_price} XBR a key", secrets.delegate.address())?;
+    market(out, &config.market, secrets)?;
+    store(out, &config.store.path)?;
+    for subscription in &config.subscriptions {
+        writeln!(out, "topic:   {} ({})", subscription.uri, subscription.matching)?;
+    }
+    Ok(())
+}
+
+fn host(out: &mut impl Write, config: &HostConfig, secrets: &HostSecrets) -> io::Result<()> {
+    let HostConfig { maker, router, channels, .. } = config;
+    writeln!(out, "maker:   {} for market {}", secrets.key.address(), maker.market_id)?;
+    store(out, &config.store)?;
+    for address in &router.listen {
+        writeln!(out, "router:  ws://{address} realm {}", router.realm)?;
+    }
+    if let Some(role) = &router.anonymous {
+        writeln!(out, "member:  anybody as {role}")?;
+    }
+    for PrincipalConfig { authid, role, public_key } in &router.principals {
+        let proof = if public_key.is_some() { "a key" } else { "a ticket" };
+        writeln!(out, "member:  {authid} as {role}, by {proof}")?;
+    }
+    for ChannelConfig { member, amount } in channels {
+        writeln!(out, "channel: {amount} XBR for {member}")?;
+    }
+    Ok(())
+}
+
+fn demo(out: &mut impl Write, config: &DemoConfig) -> io::Result<()> {
+    writeln!(out, "buyers:  {} with {} XBR each", config.buyers, config.deposit)?;
+    for sensor in &config.sensors {
+        let SourceConfig { every, api } = &sensor.source;
+        let terms = &api.terms;
+        writeln!(
+            out,
+            "sensor:  {} {} every {every:?} for {} XBR a key",
+            terms.api_id, terms.prefix, terms.price
+        )?;
+    }
+    Ok(())
+}
+
+fn market(out: &mut impl Write, market: &MarketConfig, secrets: &Secrets) -> io::Result<()> {
+    writeln!(out, "market:  {} realm {} as {}", market.url, market.realm, secrets.auth.method())
+}
+
+fn store(out: &mut impl Write, path: &Path) -> io::Result<()> {
+    let state = if SqliteStore::exists(path) { "there already" } else { "made at the first start" };
+    writeln!(out, "store:   {} ({state})", path.display())
 }

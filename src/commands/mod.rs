@@ -6,10 +6,12 @@ use thiserror::Error;
 
 use crate::cli::{Cli, Command, ConfigCommand};
 use crate::config::ConfigError;
+use crate::consumer::ConsumerError;
 use crate::logging::LogError;
 use crate::private_file::SecretFileError;
 use crate::service::ServiceError;
 
+mod buy;
 mod check;
 mod keygen;
 mod run;
@@ -23,6 +25,9 @@ pub enum Failure {
     /// The service did not start, or ended by itself.
     #[error(transparent)]
     Service(#[from] ServiceError),
+    /// The buyer did not start, or ended by itself.
+    #[error(transparent)]
+    Consumer(#[from] ConsumerError),
     /// A key cannot be written.
     #[error(transparent)]
     KeyFile(#[from] SecretFileError),
@@ -43,6 +48,7 @@ impl Failure {
         match self {
             Self::Config(_) => 2,
             Self::Service(error) if error.is_failed_start() => 3,
+            Self::Consumer(error) if error.is_failed_start() => 3,
             _ => 1,
         }
     }
@@ -51,6 +57,7 @@ impl Failure {
     pub fn report(&self) {
         match self {
             Self::Service(error) => tracing::error!(advice = error.advice(), "cannot sell: {error}"),
+            Self::Consumer(error) => tracing::error!(advice = error.advice(), "cannot buy: {error}"),
             // Whoever closed standard error does not want to know.
             other => drop(writeln!(io::stderr(), "xbr-seller: {other}")),
         }
@@ -64,6 +71,7 @@ impl Failure {
 pub fn execute(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(args) => run::execute(&args),
+        Command::Buy(args) => buy::execute(&args),
         Command::Keygen(args) => keygen::execute(&args),
         Command::Config(ConfigCommand::Check { file }) => check::execute(&file),
     }

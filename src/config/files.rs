@@ -10,9 +10,9 @@ use xbr_store::{MasterKey, MasterKeyError, SqliteStore};
 use xbr_wamp::{Auth, CryptosignKey};
 use zeroize::Zeroizing;
 
-use super::MASTER_KEY_VARIABLE;
 use super::problem::{Place, ProblemKind};
 use super::section::{Located, Report};
+use super::{HostSecrets, MASTER_KEY_VARIABLE};
 use crate::private_file::{self, SecretFileError};
 
 /// What the configuration names but does not hold.
@@ -35,6 +35,8 @@ pub(super) struct Files {
     pub(super) master_key: Option<Located<PathBuf>>,
     pub(super) cafile: Option<Located<PathBuf>>,
     pub(super) sources: Vec<Located<PathBuf>>,
+    /// Of those who may join a router.
+    pub(super) tickets: Vec<Located<PathBuf>>,
 }
 
 /// The proof of who we are.
@@ -55,8 +57,7 @@ pub(super) enum AuthFile {
 impl Files {
     /// Reads and checks all, and notes what is wrong.
     pub(super) fn load(self, master_key: Option<&str>, report: &Report) -> Option<Secrets> {
-        let delegate =
-            self.delegate.and_then(|file| secret(&file, report, |text| text.parse::<DelegateKey>()));
+        let delegate = load_key(self.delegate, report);
         let auth = self.auth.load(report);
         let store_exists = self.store.as_ref().is_some_and(|file| SqliteStore::exists(&file.value));
         let master_key = match (master_key, self.master_key) {
@@ -81,6 +82,16 @@ impl Files {
         }
         Some(Secrets { delegate: delegate?, auth: auth?, master_key: master_key.ok()? })
     }
+
+    /// [`load`](Self::load), for a market.
+    pub(super) fn load_host(self, report: &Report) -> Option<HostSecrets> {
+        let key = load_key(self.delegate, report);
+        let tickets: Vec<_> = self.tickets.iter().map(|file| load_ticket(file, report)).collect();
+        if let Some(file) = &self.store {
+            check_store(file, report);
+        }
+        Some(HostSecrets { key: key?, tickets: tickets.into_iter().collect::<Option<_>>()? })
+    }
 }
 
 impl AuthFile {
@@ -88,11 +99,7 @@ impl AuthFile {
         match self {
             Self::None => Some(Auth::Anonymous),
             Self::Ticket { authid, file } => {
-                let ticket = secret(&file, report, |text| match text {
-                    "" => Err("the file is empty"),
-                    text => Ok(SecretString::from(text)),
-                })?;
-                Some(Auth::Ticket { authid, ticket })
+                Some(Auth::Ticket { authid, ticket: load_ticket(&file, report)? })
             }
             Self::Cryptosign { authid, file } => {
                 let key = secret(&file, report, |text| {
@@ -105,6 +112,17 @@ impl AuthFile {
             }
         }
     }
+}
+
+fn load_key(file: Option<Located<PathBuf>>, report: &Report) -> Option<DelegateKey> {
+    secret(&file?, report, |text| text.parse::<DelegateKey>())
+}
+
+fn load_ticket(file: &Located<PathBuf>, report: &Report) -> Option<SecretString> {
+    secret(file, report, |text| match text {
+        "" => Err("the file is empty"),
+        text => Ok(SecretString::from(text)),
+    })
 }
 
 fn load_master_key(

@@ -13,27 +13,41 @@ use xbr_core::{Address, Amount, ApiId, ProviderId};
 use xbr_store::MasterKey;
 use xbr_wamp::{Auth, ClientOptions, Invoke, Roots, Serializer};
 
+mod buyer;
+mod common;
+mod demo;
 mod document;
 mod files;
+mod host;
 mod problem;
 mod read;
 mod section;
 
+pub use buyer::{BuyConfig, BuyerConfig, Subscription};
+pub use demo::{DemoConfig, SensorConfig, SourceConfig};
 pub use files::Secrets;
+pub use host::{
+    ChannelConfig, HostConfig, HostSecrets, MARKET_MAKER_ROLE, MakerConfig, Member, PrincipalConfig,
+    RouterConfig,
+};
 pub use problem::{ConfigError, Place, Problem, ProblemKind};
 
-use section::Report;
+use files::Files;
+use read::Reader;
+use section::{Report, Section};
 
 /// The variable that may hold the master key, as 64 hex digits.
 pub const MASTER_KEY_VARIABLE: &str = "XBR_SELLER_MASTER_KEY";
 
-/// A whole configuration, checked.
+/// The whole configuration of a seller, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Who sells.
     pub seller: SellerConfig,
     /// Where the market is.
     pub market: MarketConfig,
+    /// How procedures are registered there.
+    pub serving: ServingConfig,
     /// What is remembered, and where.
     pub store: StoreConfig,
     /// What is sold.
@@ -82,6 +96,11 @@ pub struct MarketConfig {
     pub max_message_bytes: usize,
     /// How deep values may nest.
     pub max_depth: usize,
+}
+
+/// What the section `[market]` says to somebody who is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ServingConfig {
     /// How invocations are shared with other nodes of the same seller.
     pub invoke: Invoke,
     /// Whether to take registrations over from an earlier session.
@@ -188,9 +207,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] with everything that is wrong.
     pub fn parse(path: &Path, text: &str, environment: &Environment) -> Result<Self, ConfigError> {
-        let report = Report::default();
-        let config = read::read(path, text, environment, &report)?.0;
-        conclude(path, config, report)
+        parse(path, text, environment, |reader, root| reader.service(root))
     }
 
     /// Reads the configuration file, and the secrets that it names.
@@ -198,13 +215,86 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] with everything that is wrong, in the file and with the files that it names.
     pub fn load(path: &Path, environment: &Environment) -> Result<(Self, Secrets), ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::Read { path: path.to_owned(), reason: error.to_string() })?;
-        let report = Report::default();
-        let (config, files) = read::read(path, &text, environment, &report)?;
-        let secrets = files.load(environment.master_key.as_deref(), &report);
-        conclude(path, config.zip(secrets), report)
+        load(path, environment, |reader, root| reader.service(root))
     }
+}
+
+/// A configuration of any kind, with the secrets that it names.
+#[derive(Debug)]
+pub enum AnyConfig {
+    /// Of `xbr-seller run`; a file without a section that tells its kind counts as one.
+    Seller(Config, Secrets),
+    /// Of `xbr-seller buy`, which has a section `[buyer]`.
+    Buyer(BuyConfig, Secrets),
+    /// Of `xbr-seller market`, which has a section `[maker]`.
+    Market(HostConfig, HostSecrets),
+    /// Of `xbr-seller demo`, which has a section `[demo]`.
+    Demo(DemoConfig),
+}
+
+impl AnyConfig {
+    /// Reads a file of whatever kind it is, and the secrets that it names.
+    ///
+    /// # Errors
+    /// [`ConfigError`], as for the one of its kind.
+    pub fn load(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
+        let mut kind = "";
+        let sections = ["buyer", "maker", "demo"];
+        let found = parse(path, &read_file(path)?, environment, |_, root| {
+            kind = sections.into_iter().find(|section| root.has(section)).unwrap_or_default();
+            Some(())
+        });
+        // What is wrong with it is for the reader of its kind to say.
+        drop(found);
+        match kind {
+            "buyer" => {
+                BuyConfig::load(path, environment).map(|(config, secrets)| Self::Buyer(config, secrets))
+            }
+            "maker" => {
+                HostConfig::load(path, environment).map(|(config, secrets)| Self::Market(config, secrets))
+            }
+            "demo" => DemoConfig::load(Some(path), environment).map(Self::Demo),
+            _ => Config::load(path, environment).map(|(config, secrets)| Self::Seller(config, secrets)),
+        }
+    }
+}
+
+fn parse<T>(
+    path: &Path,
+    text: &str,
+    environment: &Environment,
+    kind: impl FnOnce(&mut Reader<'_>, &mut Section<'_>) -> Option<T>,
+) -> Result<T, ConfigError> {
+    let report = Report::default();
+    let config = read::read(path, text, environment, &report, kind)?.0;
+    conclude(path, config, report)
+}
+
+fn load<T>(
+    path: &Path,
+    environment: &Environment,
+    kind: impl FnOnce(&mut Reader<'_>, &mut Section<'_>) -> Option<T>,
+) -> Result<(T, Secrets), ConfigError> {
+    let master_key = environment.master_key.as_deref();
+    load_with(path, environment, kind, |files, report| files.load(master_key, report))
+}
+
+fn load_with<T, S>(
+    path: &Path,
+    environment: &Environment,
+    kind: impl FnOnce(&mut Reader<'_>, &mut Section<'_>) -> Option<T>,
+    secrets: impl FnOnce(Files, &Report) -> Option<S>,
+) -> Result<(T, S), ConfigError> {
+    let text = read_file(path)?;
+    let report = Report::default();
+    let (config, files) = read::read(path, &text, environment, &report, kind)?;
+    let secrets = secrets(files, &report);
+    conclude(path, config.zip(secrets), report)
+}
+
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::Read { path: path.to_owned(), reason: error.to_string() })
 }
 
 fn conclude<T>(path: &Path, result: Option<T>, report: Report) -> Result<T, ConfigError> {
@@ -228,7 +318,7 @@ impl SellerConfig {
 
 impl MarketConfig {
     /// How to connect, with that identity.
-    pub fn options(&self, auth: Auth) -> MarketOptions {
+    pub fn options(&self, auth: Auth) -> ClientOptions {
         let mut client = ClientOptions::new(&self.url, &self.realm);
         client.serializers.clone_from(&self.serializers);
         client.auth = auth;
@@ -242,6 +332,13 @@ impl MarketConfig {
         client.max_message_bytes = self.max_message_bytes;
         client.max_outgoing_bytes = self.max_message_bytes;
         client.limits.max_depth = self.max_depth;
+        client
+    }
+}
+
+impl ServingConfig {
+    /// How to be called over that connection.
+    pub fn options(&self, client: ClientOptions) -> MarketOptions {
         let mut options = MarketOptions::new(client);
         options.invoke = self.invoke;
         options.force_reregister = self.force_reregister;

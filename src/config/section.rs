@@ -77,6 +77,11 @@ impl<'a> Section<'a> {
         self.place.clone()
     }
 
+    /// Whether there is a key that nobody has asked for yet.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// The path of a key of this table.
     pub(super) fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
@@ -146,6 +151,16 @@ impl<'a> Section<'a> {
                 Ok(table) => sections.push(Section::new(self.report, place, path, table)),
                 Err(kind) => self.report.note(place, path, kind),
             }
+        }
+        sections
+    }
+
+    /// [`tables`](Self::tables), at least one.
+    pub(super) fn required_tables(&mut self, key: &'static str, expected: &'static str) -> Vec<Section<'a>> {
+        let before = self.report.count();
+        let sections = self.tables(key, expected);
+        if sections.is_empty() && self.report.count() == before {
+            self.report.note(self.place.clone(), self.path_of(key), ProblemKind::Missing { expected });
         }
         sections
     }

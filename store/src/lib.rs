@@ -33,12 +33,14 @@ use xbr_core::payload::DataKey;
 use xbr_core::wire::{CloseRequest, SellRequest};
 use xbr_core::{Amount, ApiId, ChannelId, ChannelSeq, KeyId};
 
+mod clock;
 mod master_key;
 mod memory;
 mod operation;
 pub mod private_file;
 mod sqlite;
 
+pub use clock::{Clock, SystemClock};
 pub use master_key::{MasterKey, MasterKeyError};
 pub use memory::{Fault, JournalEntry, MemoryStore};
 pub use operation::{Operation, Read, Write};

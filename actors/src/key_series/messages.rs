@@ -8,9 +8,8 @@ use thiserror::Error;
 use xbr_core::crypto::{Entropy, SealError};
 use xbr_core::offer::OfferTerms;
 use xbr_core::{Amount, ApiId, BuyerKey, KeyId, Value};
-use xbr_store::{Store, StoreError};
+use xbr_store::{Clock, Store, StoreError};
 
-use crate::clock::Clock;
 use crate::messages::{PlaceOffer, RevokeOffer};
 use crate::wrapper::{WrapError, Wrapped};
 

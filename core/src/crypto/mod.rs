@@ -10,7 +10,7 @@ use rand::RngCore;
 use sha3::{Digest, Keccak256};
 use thiserror::Error;
 
-use crate::ids::{Address, Signature};
+use crate::ids::{Address, BuyerKey, Signature};
 
 #[cfg(not(any(feature = "native", feature = "portable")))]
 compile_error!("xbr-core needs a crypto backend: enable the feature `native` (default) or `portable`");
@@ -50,6 +50,33 @@ const HALF_ORDER: [u8; 32] = [
     0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x5d,
     0x57, 0x6e, 0x73, 0x57, 0xa4, 0x50, 0x1d, 0xdf, 0xe9, 0x2f, 0x46, 0x68, 0x1b, 0x20, 0xa0,
 ];
+
+/// The u-coordinates of the points of low order on Curve25519, little-endian, with the ignored top bit clear:
+/// 0, 1, the two of order 8, p - 1, and p and p + 1 (0 and 1, not reduced). No other encoding gives one of
+/// them.
+const LOW_ORDER: [[u8; 32]; 7] = [
+    edge(0x00, 0x00, 0x00),
+    edge(0x01, 0x00, 0x00),
+    [
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda,
+        0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+    ],
+    [
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04,
+        0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+    ],
+    edge(0xec, 0xff, 0x7f),
+    edge(0xed, 0xff, 0x7f),
+    edge(0xee, 0xff, 0x7f),
+];
+
+/// A number near 0 or near p = 2^255 - 19: its lowest byte, the 30 bytes between, its highest byte.
+const fn edge(first: u8, middle: u8, last: u8) -> [u8; 32] {
+    let mut bytes = [middle; 32];
+    bytes[0] = first;
+    bytes[31] = last;
+    bytes
+}
 
 /// Why nothing can be sealed to a public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -149,6 +176,14 @@ impl Entropy for UserspaceEntropy {
     fn fill(&self, bytes: &mut [u8]) {
         rand::rng().fill_bytes(bytes);
     }
+}
+
+/// Whether a public key is a point of low order, all zero included: whatever is sealed to it, anybody can
+/// open.
+pub fn is_low_order(public: &BuyerKey) -> bool {
+    let mut masked = *public.as_bytes();
+    masked[31] &= 0x7f;
+    LOW_ORDER.contains(&masked)
 }
 
 /// The Keccak-256 hash (Ethereum's; not the SHA3-256 of the standard).

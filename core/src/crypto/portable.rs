@@ -13,43 +13,9 @@ use k256::ecdsa::{RecoveryId, VerifyingKey};
 
 use super::{
     KeyError, MAC_LEN, NONCE_LEN, OpenError, RecoverError, SEALED_BOX_OVERHEAD, SECRETBOX_OVERHEAD,
-    SealError, SignError, checked_parts, signature_from_parts, split_box,
+    SealError, SignError, checked_parts, is_low_order, signature_from_parts, split_box,
 };
 use crate::ids::{BuyerKey, Signature};
-
-/// The u-coordinates of the points of low order on Curve25519, little-endian, with the ignored top bit clear:
-/// 0, 1, the two of order 8, p - 1, and p and p + 1 (0 and 1, not reduced). No other encoding gives one of
-/// them.
-const LOW_ORDER: [[u8; 32]; 7] = [
-    edge(0x00, 0x00, 0x00),
-    edge(0x01, 0x00, 0x00),
-    [
-        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda,
-        0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
-    ],
-    [
-        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04,
-        0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
-    ],
-    edge(0xec, 0xff, 0x7f),
-    edge(0xed, 0xff, 0x7f),
-    edge(0xee, 0xff, 0x7f),
-];
-
-/// A number near 0 or near p = 2^255 - 19: its lowest byte, the 30 bytes between, its highest byte.
-const fn edge(first: u8, middle: u8, last: u8) -> [u8; 32] {
-    let mut bytes = [middle; 32];
-    bytes[0] = first;
-    bytes[31] = last;
-    bytes
-}
-
-/// `crypto_box` computes with such keys without a word, and the shared secret is then known to everybody.
-fn is_low_order(public: &[u8; 32]) -> bool {
-    let mut masked = *public;
-    masked[31] &= 0x7f;
-    LOW_ORDER.contains(&masked)
-}
 
 /// Encrypts with XSalsa20-Poly1305: nonce (24), tag (16), ciphertext. A nonce must never serve twice for a
 /// key.
@@ -130,7 +96,7 @@ fn seal<R: CryptoRng + RngCore>(
     recipient: &BuyerKey,
     plaintext: &[u8],
 ) -> Result<Vec<u8>, SealError> {
-    if is_low_order(recipient.as_bytes()) {
+    if is_low_order(recipient) {
         return Err(SealError::LowOrder);
     }
     match crypto_box::PublicKey::from_bytes(*recipient.as_bytes()).seal(rng, plaintext) {
@@ -171,7 +137,7 @@ impl RngCore for Given<'_> {
 /// [`OpenError`] when it is shorter than 48 bytes, was changed, or was sealed to another key.
 pub fn sealed_box_open(secret: &[u8; 32], sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
     let (ephemeral_public, _) = split_box::<{ SEALED_BOX_OVERHEAD - MAC_LEN }>(sealed)?;
-    if is_low_order(ephemeral_public) {
+    if is_low_order(&BuyerKey::new(*ephemeral_public)) {
         return Err(OpenError::Forged);
     }
     crypto_box::SecretKey::from_bytes(*secret).unseal(sealed).map_err(|_| OpenError::Forged)

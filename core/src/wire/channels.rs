@@ -4,7 +4,7 @@ use super::form::{Bound, dictionary, numbered, request};
 use super::{Args, Field, single, wrong_type};
 use crate::amount::Amount;
 use crate::channel::ChannelState;
-use crate::eip712::ChannelClose;
+use crate::eip712::{ChannelClose, ChannelOpen};
 use crate::ids::{Address, ChannelId, ChannelSeq, MarketId, Signature};
 use crate::reject::ArgumentError;
 use crate::value::Value;
@@ -137,6 +137,16 @@ numbered!(
     }
 );
 
+impl ChannelType {
+    /// The number that stands for it on the wire and in what is signed.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Payment => 1,
+            Self::Paying => 2,
+        }
+    }
+}
+
 numbered!(
     /// Where a channel stands on its way from opening to closing. After a close on the chain the market maker
     /// still says [`Closing`](Self::Closing).
@@ -207,6 +217,56 @@ impl MarketCloseRequest {
             channel_seq: self.seq,
             balance: self.balance,
             is_final: self.is_final,
+        }
+    }
+}
+
+request!(
+    /// The arguments of the market maker's `open_channel`: a channel that is to be opened, under a name that the
+    /// caller gives it, so that a repeat opens no second one.
+    OpenChannel {
+        /// The member of the market whose channel it is.
+        actor: Address = "member_adr",
+        /// The market.
+        market_id: MarketId = "market_oid",
+        /// The channel.
+        channel_id: ChannelId = "channel_oid",
+        /// The chain that the signature is verified on.
+        chain_id: u64 = "verifying_chain_id",
+        /// The block that the opening is signed for.
+        block_number: u64 = "current_block_number",
+        /// The contract that verifies the signature.
+        verifying_contract: Address = "verifying_contract_adr",
+        /// Who pays whom.
+        channel_type: ChannelType = "channel_type",
+        /// The delegate that may sign its states.
+        delegate: Address = "delegate",
+        /// The market maker.
+        market_maker: Address = "marketmaker",
+        /// Who gets what it paid.
+        recipient: Address = "recipient",
+        /// What is put into it.
+        amount: Amount = "amount",
+        /// The signature over the opening.
+        signature: Signature = "signature",
+    }
+);
+
+impl OpenChannel {
+    /// The message that [`signature`](Self::signature) covers.
+    pub fn message(&self) -> ChannelOpen {
+        ChannelOpen {
+            chain_id: Amount::from_units(self.chain_id.into()),
+            verifying_contract: self.verifying_contract,
+            ctype: self.channel_type.number(),
+            opened_at: Amount::from_units(self.block_number.into()),
+            market_id: self.market_id,
+            channel_id: self.channel_id,
+            actor: self.actor,
+            delegate: self.delegate,
+            marketmaker: self.market_maker,
+            recipient: self.recipient,
+            amount: self.amount,
         }
     }
 }

@@ -27,14 +27,14 @@ pub mod uri;
 pub use buy::{BuyReceipt, BuyRequest, Quote};
 pub use channels::{
     ByChannel, ByDelegate, ChannelBalance, ChannelClosing, ChannelIds, ChannelInfo, ChannelStatus,
-    ChannelType, ChannelsByDelegate, MarketCloseRequest, active_channel,
+    ChannelType, ChannelsByDelegate, MarketCloseRequest, OpenChannel, active_channel,
 };
 pub use close::{CloseReceipt, CloseRequest};
 pub use event::{OnChannelClosed, OnStatus};
 pub use market::{
     Block, Eula, GetConfig, GetStatus, MarketConfig, MarketDomain, MarketMakerStatus, MarketStatus,
 };
-pub use offers::{ByKey, OfferInfo, PlaceOffer, UnsignedOffer};
+pub use offers::{ByKey, ByOffer, OfferInfo, PlaceOffer, UnsignedOffer};
 pub use sell::{SellReceipt, SellRequest};
 
 /// Positional arguments, in order.

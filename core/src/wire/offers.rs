@@ -35,6 +35,14 @@ request!(
     }
 );
 
+request!(
+    /// The argument of `get_offer`.
+    ByOffer {
+        /// The market maker's name for the offer.
+        offer_id: OfferId = "offer_id",
+    }
+);
+
 /// What a delegate offers: the one place that both the call and the message that is signed are made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnsignedOffer {
@@ -91,8 +99,8 @@ impl PlaceOffer {
     /// handed to it (`privkey`) is checked and dropped, as it does too; no copies, or 0 of them, means
     /// without limit.
     ///
-    /// Stricter than the reference in two things that no seller wants: an offer without a price, and one
-    /// without a provider, are refused.
+    /// An offer without a price is free, as with the reference. Stricter than the reference in one thing that
+    /// no seller wants: an offer without a provider is refused.
     ///
     /// # Errors
     /// [`ArgumentError`] for arguments that are missing or too many, or have another type, length or form.
@@ -103,7 +111,7 @@ impl PlaceOffer {
             api_id: bound.required("api_id")?,
             uri: bound.required("uri")?,
             valid_from_ns: bound.required("valid_from")?,
-            price: bound.optional("price")?.ok_or(ArgumentError::Missing { name: "price" })?,
+            price: bound.optional("price")?.unwrap_or_default(),
             categories: bound.optional::<Pairs<String>>("categories")?.unwrap_or_default(),
             expires_ns: bound.optional("expires")?,
             copies: bound.optional("copies")?.filter(|copies| *copies != 0),

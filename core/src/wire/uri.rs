@@ -23,8 +23,12 @@ pub const GET_PAYING_CHANNEL_BALANCE: &str = "xbr.marketmaker.get_paying_channel
 pub const GET_PAYMENT_CHANNEL_BALANCE: &str = "xbr.marketmaker.get_payment_channel_balance";
 /// [`PlaceOffer`](super::PlaceOffer) → [`OfferInfo`](super::OfferInfo).
 pub const PLACE_OFFER: &str = "xbr.marketmaker.place_offer";
+/// [`ByOffer`](super::ByOffer) → [`OfferInfo`](super::OfferInfo), or [`error::NO_SUCH_OBJECT`].
+pub const GET_OFFER: &str = "xbr.marketmaker.get_offer";
 /// [`ByKey`](super::ByKey) → [`OfferInfo`](super::OfferInfo).
 pub const REVOKE_OFFER: &str = "xbr.marketmaker.revoke_offer";
+/// [`OpenChannel`](super::OpenChannel) → [`ChannelInfo`](super::ChannelInfo).
+pub const OPEN_CHANNEL: &str = "xbr.marketmaker.open_channel";
 /// [`MarketCloseRequest`](super::MarketCloseRequest) → [`ChannelClosing`](super::ChannelClosing).
 pub const CLOSE_CHANNEL: &str = "xbr.marketmaker.close_channel";
 /// [`ByKey`](super::ByKey) → [`Quote`](super::Quote).
@@ -42,6 +46,10 @@ pub const ON_OFFER_REVOKED: &str = "xbr.marketmaker.on_offer_revoked";
 pub const ON_PAYING_CHANNEL_EMPTY: &str = "xbr.marketmaker.on_paying_channel_empty";
 /// Topic of a [`ChannelClosing`](super::ChannelClosing).
 pub const ON_PAYING_CHANNEL_CLOSING: &str = "xbr.marketmaker.on_paying_channel_closing";
+/// Topic of a [`ByChannel`](super::ByChannel).
+pub const ON_PAYMENT_CHANNEL_EMPTY: &str = "xbr.marketmaker.on_payment_channel_empty";
+/// Topic of a [`ChannelClosing`](super::ChannelClosing).
+pub const ON_PAYMENT_CHANNEL_CLOSING: &str = "xbr.marketmaker.on_payment_channel_closing";
 
 /// The seller's procedure that sells a key: [`SellRequest`](super::SellRequest) →
 /// [`SellReceipt`](super::SellReceipt).
@@ -72,6 +80,8 @@ pub mod error {
     pub const INVALID_SIGNATURE: &str = "xbr.error.invalid_signature";
     /// `close_channel` of a channel that is closing or closed.
     pub const CHANNEL_NOT_OPEN: &str = "xbr.error.channel_not_open";
-    /// `get_quote` of an offer that has expired.
+    /// `get_quote` and `buy_key` of an offer that has expired.
     pub const OFFER_EXPIRED: &str = "xbr.error.offer_expired";
+    /// `get_quote` and `buy_key` of a key of which no copies are left.
+    pub const SOLD_OUT: &str = "xbr.error.offer_sold_out";
 }

@@ -80,7 +80,7 @@ fn parse_as_everything(args: &[Value], kwargs: &[(String, Value)]) -> Result<(),
         GetConfig,
         GetStatus
     );
-    requests!(ByDelegate, ByChannel, ByKey, OnStatus, OnChannelClosed);
+    requests!(ByDelegate, ByChannel, ByKey, ByOffer, OpenChannel, OnStatus, OnChannelClosed);
     results!(
         MarketConfig,
         Eula,

@@ -3,9 +3,10 @@
 use std::fmt::Debug;
 
 use xbr_core::eip712::Eip712;
+use xbr_core::ids::OfferId;
 use xbr_core::reject::ArgumentError;
 use xbr_core::wire::*;
-use xbr_core::{Amount, DelegateKey, KeyId, ProviderId, Signer, Value};
+use xbr_core::{Address, Amount, DelegateKey, KeyId, ProviderId, Signer, Value};
 
 use crate::samples::*;
 
@@ -212,6 +213,31 @@ fn the_market_makers_close_takes_its_eight_arguments_and_signs_the_same() {
 }
 
 #[test]
+fn an_opening_takes_its_twelve_arguments_and_signs_the_same() {
+    let request = OpenChannel {
+        actor: ADDRESS,
+        market_id: MARKET,
+        channel_id: CHANNEL,
+        chain_id: 1,
+        block_number: 2,
+        verifying_contract: ADDRESS,
+        channel_type: ChannelType::Paying,
+        delegate: Address::new([7; 20]),
+        market_maker: Address::new([8; 20]),
+        recipient: Address::new([9; 20]),
+        amount: Amount::MAX,
+        signature: SIGNATURE,
+    };
+    let args = request.to_args();
+    assert_eq!(args.len(), 12);
+    assert_eq!(OpenChannel::parse(&args, &[]), Ok(request.clone()));
+    let message = request.message();
+    assert_eq!((message.ctype, message.opened_at), (2, Amount::from_units(2)));
+    assert_eq!((message.delegate, message.marketmaker), (request.delegate, request.market_maker));
+    assert_eq!((message.recipient, message.amount), (request.recipient, Amount::MAX));
+}
+
+#[test]
 fn look_ups_take_one_argument() {
     let delegate = ByDelegate { delegate: ADDRESS };
     check_bound(&delegate, &delegate.to_args(), ByDelegate::parse, &[("delegate_adr", Kind::Bytes(20))]);
@@ -219,6 +245,8 @@ fn look_ups_take_one_argument() {
     check_bound(&channel, &channel.to_args(), ByChannel::parse, &[("channel_oid", Kind::Bytes(16))]);
     let key = ByKey { key_id: KEY };
     check_bound(&key, &key.to_args(), ByKey::parse, &[("key_id", Kind::Bytes(16))]);
+    let offer = ByOffer { offer_id: OfferId::new([9; 16]) };
+    check_bound(&offer, &offer.to_args(), ByOffer::parse, &[("offer_id", Kind::Bytes(16))]);
 }
 
 #[test]
@@ -329,7 +357,6 @@ fn a_malformed_offer_is_refused_for_what_is_wrong_with_it() {
         ("uri", Value::Null, ArgumentError::Type { name: "uri", expected: text, actual: "null" }),
         ("provider_id", Value::from("a.b"), ArgumentError::Range { name: "provider_id", expected: provider }),
         ("provider_id", Value::Null, ArgumentError::Missing { name: "provider_id" }),
-        ("price", Value::Null, ArgumentError::Missing { name: "price" }),
         (
             "categories",
             Value::List(vec![]),

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
+use tokio::time::Instant;
 use xbr_core::reject::ArgumentError;
 use xbr_core::wire::Field;
 use xbr_core::{DataKey, KeyId, Value};
@@ -28,6 +29,8 @@ const KEYS_AT_HAND: usize = 16;
 pub struct DecryptedEvent {
     /// The topic that it was published to.
     pub topic: Arc<str>,
+    /// When it was taken in, which is before its key was bought.
+    pub received: Instant,
     /// Its key; `None` when it is not an encrypted event.
     pub key_id: Option<KeyId>,
     /// The payload, or why there is none.
@@ -65,11 +68,11 @@ impl Decrypted {
 
     fn take_in(&mut self, event: RawEvent) {
         let missed = self.inlet.take_missed();
-        let topic = event.topic;
+        let (topic, received) = (event.topic, Instant::now());
         let encrypted = match parse(event.args) {
             Ok(encrypted) => encrypted,
             Err(error) => {
-                let event = DecryptedEvent { topic, key_id: None, payload: Err(error), missed };
+                let event = DecryptedEvent { topic, received, key_id: None, payload: Err(error), missed };
                 return self.in_flight.push_back(Box::pin(std::future::ready((event, None))));
             }
         };
@@ -89,7 +92,7 @@ impl Decrypted {
                 Ok((payload, key)) => (payload, Some(key)),
                 Err(error) => (Err(error), None),
             };
-            (DecryptedEvent { topic, key_id: Some(key_id), payload, missed }, key)
+            (DecryptedEvent { topic, received, key_id: Some(key_id), payload, missed }, key)
         }));
     }
 

@@ -216,9 +216,14 @@ impl<'de> Visitor<'de> for FieldSeed {
     }
 }
 
-pub(super) fn to_vec(message: &Value) -> Result<Vec<u8>, CodecError> {
+/// Writes one value as messages have it, on one line: a byte string is a text of NUL and base64, an integer of any
+/// size is exact.
+///
+/// # Errors
+/// [`CodecError::Unsupported`] for what JSON has no form for.
+pub fn to_vec(value: &Value) -> Result<Vec<u8>, CodecError> {
     let mut out = Vec::new();
-    write(message, &mut out)?;
+    write(value, &mut out)?;
     Ok(out)
 }
 

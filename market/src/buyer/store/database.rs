@@ -1,21 +1,21 @@
 //! A connection with the statements of a buyer's store. Rows are read strictly: what has the wrong type or
 //! length, or does not add up, is damage.
 
-use rusqlite::types::FromSql;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
-use xbr_core::channel::{ChannelState, ChannelTerms};
+use std::borrow::Borrow;
+
+use rusqlite::{Connection, Row, params};
+use xbr_core::channel::ChannelTerms;
 use xbr_core::crypto::{Entropy, NONCE_LEN, UserspaceEntropy, secretbox_open, secretbox_seal};
-use xbr_core::{Amount, ChannelId, ChannelSeq, DataKey, KeyId};
+use xbr_core::{Amount, ChannelId, DataKey, KeyId};
 use xbr_store::{MasterKey, StoreError};
 use zeroize::Zeroizing;
 
 use super::{BoughtKey, ReceiveKey};
 use crate::buyer::wallet::{End, Payment, Settlement, Wallet};
+use crate::sqlite::{Schema, all, amount, check, configure, corrupt, execute, get, id, natural, one, state};
 
-/// `XBRB`: says of a SQLite file that it is a buyer's store of this program.
-const APPLICATION_ID: i64 = 0x5842_5242;
-/// The schema version that is known.
-const VERSION: u32 = 1;
+/// `XBRB`: a buyer's store.
+const SCHEMA: Schema = Schema { application_id: 0x5842_5242, version: 1, sql: include_str!("v1.sql") };
 /// What a sealed receive key begins with, in the place of a key id.
 const RECEIVE_KEY: &[u8; 16] = b"xbr-receive-key\0";
 
@@ -24,96 +24,37 @@ pub(super) struct Database {
     master: MasterKey,
 }
 
-/// What an error of SQLite's means before a commit: damage, or refused.
-pub(super) fn database_error(error: rusqlite::Error) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => corrupt(error.to_string()),
-        _ => StoreError::Refused { reason: error.to_string() },
+impl Borrow<Connection> for Database {
+    fn borrow(&self) -> &Connection {
+        &self.connection
     }
-}
-
-fn corrupt(what: impl Into<String>) -> StoreError {
-    StoreError::Corrupt { what: what.into() }
 }
 
 impl Database {
     /// Tells what a file is, and makes the schema and the receive key in a new one.
     pub(super) fn prepare(connection: Connection, master: MasterKey) -> Result<Self, StoreError> {
         let database = Self { connection, master };
-        let integer = |sql: &str| {
-            database.connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(database_error)
-        };
-        let (application, version) = (integer("PRAGMA application_id")?, integer("PRAGMA user_version")?);
-        let objects = integer("SELECT count(*) FROM sqlite_schema")?;
-        let is_new = match (application, version) {
-            (0, 0) if objects == 0 => true,
-            (APPLICATION_ID, version) if version == i64::from(VERSION) => false,
-            (APPLICATION_ID, version) => {
-                let actual = u32::try_from(version).unwrap_or(u32::MAX);
-                return Err(StoreError::Schema { supported: VERSION, actual });
-            }
-            _ => {
-                let reason = "it is a database of another program; choose another path".to_owned();
-                return Err(StoreError::Refused { reason });
-            }
-        };
+        let is_new = SCHEMA.is_new(&database.connection)?;
         if !is_new {
             database.receive_key()?;
         }
-        // FULL syncs the log at every commit, which is the whole promise.
-        database
-            .connection
-            .execute_batch(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-                 PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
-            )
-            .map_err(database_error)?;
+        configure(&database.connection)?;
         if is_new {
-            database.transact(Self::create)?
+            SCHEMA.create(&database.connection, |connection| {
+                let sealed =
+                    database.seal(RECEIVE_KEY, ReceiveKey::generate(&UserspaceEntropy).expose_secret());
+                let sql = "INSERT INTO buyer (id, receive_key) VALUES (1, ?1)";
+                execute(connection, sql, params![sealed]).map(drop)
+            })?;
         }
-        database.check()?;
+        check(&database.connection, "channel")?;
         Ok(database)
     }
 
-    fn create(&self) -> Result<(), StoreError> {
-        self.connection.execute_batch(include_str!("v1.sql")).map_err(database_error)?;
-        let receive_key = ReceiveKey::generate(&UserspaceEntropy);
-        let sealed = self.seal(RECEIVE_KEY, receive_key.expose_secret());
-        self.execute("INSERT INTO buyer (id, receive_key) VALUES (1, ?1)", params![sealed])?;
-        self.connection
-            .pragma_update(None, "application_id", APPLICATION_ID)
-            .and_then(|()| self.connection.pragma_update(None, "user_version", VERSION))
-            .map_err(database_error)
-    }
-
-    fn check(&self) -> Result<(), StoreError> {
-        let verdict: String = self
-            .connection
-            .query_row("PRAGMA quick_check(channel)", [], |row| row.get(0))
-            .map_err(database_error)?;
-        if verdict == "ok" { Ok(()) } else { Err(corrupt(verdict)) }
-    }
-
-    /// Runs a write in a transaction of its own. When the commit itself fails, nobody knows whether it is
-    /// durable.
-    pub(super) fn transact(
-        &self,
-        work: impl FnOnce(&Self) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let control = |sql| self.connection.execute_batch(sql).map_err(database_error);
-        control("BEGIN IMMEDIATE")?;
-        let done = work(self).and_then(|()| {
-            control("COMMIT").map_err(|error| StoreError::Unknown { reason: error.to_string() })
-        });
-        if done.is_err() && !self.connection.is_autocommit() {
-            control("ROLLBACK")?;
-        }
-        done
-    }
-
     pub(super) fn receive_key(&self) -> Result<ReceiveKey, StoreError> {
-        let sealed =
-            self.one("SELECT * FROM buyer WHERE id = 1", [], |row| get::<Vec<u8>>(row, "receive_key"))?;
+        let sealed = one(&self.connection, "SELECT * FROM buyer WHERE id = 1", [], |row| {
+            get::<Vec<u8>>(row, "receive_key")
+        })?;
         let sealed = sealed.ok_or_else(|| corrupt("table buyer has no row"))?;
         // Nothing else than another master key is likely: the row is written once and never again.
         let secret = self.open(RECEIVE_KEY, &sealed).map_err(|_| StoreError::WrongMasterKey)?;
@@ -122,11 +63,11 @@ impl Database {
 
     pub(super) fn wallet(&self, channel_id: ChannelId) -> Result<Option<Wallet>, StoreError> {
         let sql = "SELECT * FROM channel WHERE channel_id = ?1";
-        let Some(mut wallet) = self.one(sql, params![channel_id.as_bytes()], wallet)? else {
+        let Some(mut wallet) = one(&self.connection, sql, params![channel_id.as_bytes()], wallet)? else {
             return Ok(None);
         };
         let sql = "SELECT * FROM payment WHERE channel_id = ?1 AND state = 'pending'";
-        wallet.pending = self.one(sql, params![channel_id.as_bytes()], payment)?;
+        wallet.pending = one(&self.connection, sql, params![channel_id.as_bytes()], payment)?;
         let income = wallet.adopted.balance.checked_add(wallet.regained);
         let outgo =
             wallet.state.balance.checked_add(wallet.spent).and_then(|sum| sum.checked_add(wallet.lost));
@@ -254,29 +195,23 @@ impl Database {
     }
 
     pub(super) fn written_off(&self, key_id: KeyId) -> Result<Amount, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached(
-                "SELECT before_balance, settled_balance FROM payment
-                 WHERE key_id = ?1 AND state = 'written_off'",
-            )
-            .map_err(database_error)?;
-        let mut rows = statement.query(params![key_id.as_bytes()]).map_err(database_error)?;
-        let mut sum = Amount::ZERO;
-        while let Some(row) = rows.next().map_err(database_error)? {
-            let taken = amount(row, "before_balance")?
-                .checked_sub(amount(row, "settled_balance")?)
-                .and_then(|taken| sum.checked_add(taken));
-            sum = taken.ok_or_else(|| corrupt("a payment that was written off does not add up"))?;
-        }
-        Ok(sum)
+        let sql = "SELECT before_balance, settled_balance FROM payment
+             WHERE key_id = ?1 AND state = 'written_off'";
+        let taken = all(&self.connection, sql, params![key_id.as_bytes()], |row| {
+            let taken = amount(row, "before_balance")?.checked_sub(amount(row, "settled_balance")?);
+            taken.ok_or_else(|| corrupt("a payment that was written off does not add up"))
+        })?;
+        let sum = taken.into_iter().try_fold(Amount::ZERO, Amount::checked_add);
+        sum.ok_or_else(|| corrupt("what was written off does not add up"))
     }
 
     pub(super) fn key(&self, key_id: KeyId) -> Result<Option<DataKey>, StoreError> {
-        let sealed =
-            self.one("SELECT * FROM data_key WHERE key_id = ?1", params![key_id.as_bytes()], |row| {
-                get::<Vec<u8>>(row, "sealed_key")
-            })?;
+        let sealed = one(
+            &self.connection,
+            "SELECT * FROM data_key WHERE key_id = ?1",
+            params![key_id.as_bytes()],
+            |row| get::<Vec<u8>>(row, "sealed_key"),
+        )?;
         let open = |sealed: Vec<u8>| self.open(key_id.as_bytes(), &sealed);
         Ok(sealed.map(open).transpose()?.map(|secret| DataKey::from_bytes(*secret)))
     }
@@ -303,37 +238,8 @@ impl Database {
     }
 
     fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
-        self.connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.execute(params))
-            .map_err(database_error)
+        execute(&self.connection, sql, params)
     }
-
-    fn one<T>(
-        &self,
-        sql: &str,
-        params: impl rusqlite::Params,
-        parse: impl FnOnce(&Row<'_>) -> Result<T, StoreError>,
-    ) -> Result<Option<T>, StoreError> {
-        let mut statement = self.connection.prepare_cached(sql).map_err(database_error)?;
-        statement.query_row(params, |row| Ok(parse(row))).optional().map_err(database_error)?.transpose()
-    }
-}
-
-fn get<T: FromSql>(row: &Row<'_>, column: &'static str) -> Result<T, StoreError> {
-    row.get(column).map_err(|error| corrupt(format!("column {column}: {error}")))
-}
-
-fn id<T: From<[u8; N]>, const N: usize>(row: &Row<'_>, column: &'static str) -> Result<T, StoreError> {
-    get::<[u8; N]>(row, column).map(T::from)
-}
-
-fn amount(row: &Row<'_>, column: &'static str) -> Result<Amount, StoreError> {
-    get(row, column).map(Amount::from_be_bytes)
-}
-
-fn state(row: &Row<'_>, seq: &'static str, balance: &'static str) -> Result<ChannelState, StoreError> {
-    Ok(ChannelState { seq: ChannelSeq::new(get(row, seq)?), balance: amount(row, balance)? })
 }
 
 fn wallet(row: &Row<'_>) -> Result<Wallet, StoreError> {
@@ -353,8 +259,7 @@ fn wallet(row: &Row<'_>) -> Result<Wallet, StoreError> {
         spent: amount(row, "spent")?,
         lost: amount(row, "lost")?,
         regained: amount(row, "regained")?,
-        purchases: u64::try_from(get::<i64>(row, "purchases")?)
-            .map_err(|_| corrupt("purchases is negative"))?,
+        purchases: natural(row, "purchases")?,
         pending: None,
     })
 }

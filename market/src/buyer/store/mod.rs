@@ -16,7 +16,6 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use super::wallet::{Payment, Settlement, Wallet};
 
 mod database;
-mod file;
 mod sqlite;
 
 pub use sqlite::SqliteBuyerStore;

@@ -1,4 +1,4 @@
-//! Time of day, as the actors see it: the one place that asks the operating system.
+//! Time of day, as the owners of a store see it: the one place that asks the operating system.
 
 use std::fmt;
 use std::time::UNIX_EPOCH;

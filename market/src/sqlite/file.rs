@@ -1,4 +1,4 @@
-//! The file of a buyer's store: only its owner may read it, and only one process may have it open.
+//! The file of a store: only its owner may read it, and only one process may have it open.
 
 use std::fs::{File, TryLockError};
 use std::io;

@@ -1,0 +1,144 @@
+//! Publications and subscriptions.
+
+use wampproto::messages::message::Message as Routed;
+use wampproto::messages::publish::Publish;
+use wampproto::messages::subscribe::Subscribe;
+use wampproto::messages::types::Value as RoutedValue;
+use wampproto::messages::unsubscribe::Unsubscribe;
+use xbr_wamp::Match;
+use xbr_wamp::message::{Dict, Message, Payload, code};
+
+use super::request::{Options, check, limit};
+use super::{Delivery, Realm, Refusal, Violation, convert};
+use crate::router::permissions::Action;
+
+impl Realm {
+    pub(super) fn subscribe(
+        &mut self,
+        session: u64,
+        request: u64,
+        options: &Dict,
+        topic: String,
+    ) -> Result<(), Violation> {
+        let matching = match self.check_subscribe(session, &Options(options), &topic) {
+            Ok(matching) => matching,
+            Err(refusal) => {
+                self.refuse(session, code::SUBSCRIBE, request, &refusal);
+                return Ok(());
+            }
+        };
+        let options = convert::options([("match", Some(RoutedValue::str(matching.as_str())))]);
+        let subscribe = Subscribe { request_id: convert::id(request), options, topic };
+        let answer = self.ask_broker(session, &subscribe)?;
+        if let (Message::Subscribed { subscription, .. }, Some(member)) =
+            (&answer, self.members.get_mut(&session))
+        {
+            member.subscriptions.insert(*subscription);
+        }
+        self.deliver(session, answer);
+        Ok(())
+    }
+
+    fn check_subscribe(&self, session: u64, options: &Options<'_>, topic: &str) -> Result<Match, Refusal> {
+        let matching = options.matching()?;
+        if let Some(member) = self.members.get(&session) {
+            check(&member.role, Action::Subscribe, topic, matching)?;
+            let own = member.subscriptions.len();
+            limit("subscriptions of the session", own, self.bounds.max_subscriptions)?;
+        }
+        let all = self.broker.subscriptions().count();
+        limit("subscriptions in the realm", all, self.bounds.max_in_realm)?;
+        Ok(matching)
+    }
+
+    pub(super) fn unsubscribe(
+        &mut self,
+        session: u64,
+        request: u64,
+        subscription: u64,
+    ) -> Result<(), Violation> {
+        let (request_id, subscription_id) = (convert::id(request), convert::id(subscription));
+        let answer = self.ask_broker(session, &Unsubscribe { request_id, subscription_id })?;
+        if let Some(member) = self.members.get_mut(&session) {
+            member.subscriptions.remove(&subscription);
+        }
+        self.deliver(session, answer);
+        Ok(())
+    }
+
+    pub(super) fn publish(
+        &mut self,
+        session: u64,
+        request: u64,
+        options: &Dict,
+        topic: String,
+        payload: Payload,
+    ) -> Result<(), Violation> {
+        let options = match self.check_publish(session, &Options(options), &topic) {
+            Ok(options) => options,
+            Err(refusal) => {
+                // Without being asked for, nothing may be answered to a publication.
+                if Options(options).flag("acknowledge") == Ok(true) {
+                    self.refuse(session, code::PUBLISH, request, &refusal);
+                }
+                return Ok(());
+            }
+        };
+        let publish = Publish { request_id: convert::id(request), options, topic, args: None, kwargs: None };
+        let published = self.broker.receive_publish(convert::id(session), &publish);
+        let published = published.map_err(|_| Violation::Unroutable { message: "PUBLISH" })?;
+        for event in published.events {
+            let Some(Message::Event { subscription, publication, details, .. }) =
+                convert::message(event.event.as_ref())
+            else {
+                continue;
+            };
+            let to = event.recipients.into_iter().map(i64::unsigned_abs).collect();
+            let message = Message::Event { subscription, publication, details, payload: payload.clone() };
+            self.deliveries.push_back(Delivery::Event { to, message });
+        }
+        if let Some(ack) = published.ack.and_then(|ack| convert::message(ack.message.as_ref())) {
+            self.deliver(session, ack);
+        }
+        Ok(())
+    }
+
+    fn check_publish(
+        &self,
+        session: u64,
+        options: &Options<'_>,
+        topic: &str,
+    ) -> Result<convert::Options, Refusal> {
+        let sessions = |option| options.list(option, |id| id.as_u64().map(convert::id).map(RoutedValue::Int));
+        let names = |option| options.list(option, |name| name.as_str().map(RoutedValue::str));
+        let exclude_me = options.choice("exclude_me")?.map(RoutedValue::Bool);
+        let acknowledge = convert::flag(options.flag("acknowledge")?);
+        let mut disclose = options.flag("disclose_me")?;
+        let lists = [
+            ("exclude", sessions("exclude")?),
+            ("eligible", sessions("eligible")?),
+            ("exclude_authid", names("exclude_authid")?),
+            ("eligible_authid", names("eligible_authid")?),
+            ("exclude_authrole", names("exclude_authrole")?),
+            ("eligible_authrole", names("eligible_authrole")?),
+        ];
+        if let Some(member) = self.members.get(&session) {
+            check(&member.role, Action::Publish, topic, Match::Exact)?;
+            disclose |= member.role.disclose_publisher;
+        }
+        let mut checked = convert::options(lists.map(|(option, list)| (option, list.map(RoutedValue::List))));
+        checked.extend(convert::options([
+            ("exclude_me", exclude_me),
+            ("acknowledge", acknowledge),
+            ("disclose_me", convert::flag(disclose)),
+        ]));
+        Ok(checked)
+    }
+
+    /// What the broker has to say to a message of a session.
+    fn ask_broker(&mut self, session: u64, message: &dyn Routed) -> Result<Message, Violation> {
+        let unroutable = || Violation::Unroutable { message: "message" };
+        let routed = self.broker.receive_message(convert::id(session), message).map_err(|_| unroutable())?;
+        convert::message(routed.message.as_ref()).ok_or_else(unroutable)
+    }
+}

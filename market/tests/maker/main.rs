@@ -1,0 +1,9 @@
+//! The market maker: its books as tables and properties, its store, and the actor between sellers and buyers
+//! that err on request.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
+
+mod books;
+mod rejects;
+mod store;
+mod support;

@@ -1,0 +1,5 @@
+//! The demo.
+
+pub mod board;
+pub mod sensor;
+pub mod view;
