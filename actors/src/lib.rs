@@ -12,6 +12,7 @@
 //! an immutable snapshot, and the caller encrypts on its own thread.
 
 mod channel_ledger;
+pub mod closing;
 mod compute;
 mod handle;
 mod in_flight;
@@ -27,6 +28,7 @@ mod watch;
 mod wrapper;
 
 pub use channel_ledger::{ChannelLedger, ChannelStatus};
+pub use closing::{CloseAt, CloseError, CloseOptions, CloseOutcome, CloseReport};
 pub use handle::{SellerHandle, SpawnError};
 pub use key_series::{KeyRotated, KeySeries, Rotation};
 pub use market_maker::{MarketMaker, MarketOptions};
@@ -38,6 +40,8 @@ pub use xbr_store::{Clock, SystemClock};
 
 /// The messages of the [`ChannelLedger`].
 pub mod ledger {
-    pub use crate::channel_ledger::{Attach, CommitClose, CommitSale, LedgerOptions, Load, Observe};
+    pub use crate::channel_ledger::{
+        Attach, CommitClose, CommitOwnClose, CommitSale, LedgerOptions, Load, Observe,
+    };
     pub use crate::sale::{PreparedClose, PreparedSale, PreparingClose, PreparingSale};
 }
