@@ -33,6 +33,7 @@ use xbr_core::payload::DataKey;
 use xbr_core::wire::{CloseRequest, SellRequest};
 use xbr_core::{Amount, ApiId, ChannelId, ChannelSeq, KeyId};
 
+pub mod kill_point;
 mod master_key;
 mod memory;
 mod operation;

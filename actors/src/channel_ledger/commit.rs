@@ -8,6 +8,7 @@ use xbr_core::channel::{
 use xbr_core::reject::{CloseReject, Reject, SaleReject};
 use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
 use xbr_core::{Amount, ChannelId};
+use xbr_store::kill_point::Step;
 use xbr_store::{Evidence, EvidenceRequest, Outcome, StoreError};
 
 use super::queue::{CloseReply, Ready, SaleReply};
@@ -91,6 +92,7 @@ impl ChannelLedger {
                     signature: prepared.signature,
                 };
                 channel.apply_sale(&record);
+                Step::Applied.pass();
                 Judged::Store(record)
             }
             // What was found in the store is durable.
@@ -129,6 +131,7 @@ impl ChannelLedger {
             };
             // Whoever asked may have gone; so may the ledger, whose successor reads the store.
             if durable {
+                Step::Fsynced.pass();
                 report_sale(&record);
                 let _ = reply.send(Ok(SellReceipt::of(&record, delegate)));
             } else {
@@ -162,6 +165,7 @@ impl ChannelLedger {
                     signature: prepared.signature,
                 };
                 channel.apply_close(&record);
+                Step::Applied.pass();
                 Judged::Store(record)
             }
             (Ok(CloseDecision::Replay), Some(closed)) if account.in_flight == 0 => {
@@ -198,6 +202,7 @@ impl ChannelLedger {
             // Whoever asked may have gone; so may the ledger, whose successor reads the store.
             let _ = match stored {
                 Ok(()) => {
+                    Step::Fsynced.pass();
                     report_close(&record);
                     reply.send(Ok(CloseReceipt::of(&record, delegate)))
                 }

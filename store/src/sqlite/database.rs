@@ -6,6 +6,7 @@ use xbr_core::{ChannelId, ChannelSeq, KeyId};
 
 use super::rows::{StrictRow, corrupt, database_error};
 use super::vault::Vault;
+use crate::kill_point::Step;
 use crate::operation::{channel_problem, compare, refused};
 use crate::{Evidence, EvidenceRequest, KeyLookup, KeyRecord, StoreError, Write};
 
@@ -193,7 +194,7 @@ impl Database {
                 integer(channel.sales)?,
             ],
         )
-        .map(|_| ())
+        .map(|_| Step::Written.pass())
     }
 
     fn keep_evidence(&self, evidence: &Evidence) -> Result<(), StoreError> {
