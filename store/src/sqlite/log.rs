@@ -90,7 +90,8 @@ impl Scan {
     fn is_followed_by(&mut self, format: &Format, frame: &[u8]) -> bool {
         let Some((head, page)) = frame.split_at_checked(FRAME_HEADER_LEN) else { return false };
         let (Some(summed), Some(salt)) = (head.get(..8), head.get(8..16)) else { return false };
-        let (Some(commit), Some(first), Some(second)) = (word(head, 4), word(head, 16), word(head, 20)) else {
+        let (Some(commit), Some(first), Some(second)) = (word(head, 4), word(head, 16), word(head, 20))
+        else {
             return false;
         };
         let stored = (first, second);
@@ -106,8 +107,8 @@ impl Scan {
             self.after_commit = (commit > 0).then_some([stored, computed]);
             return false;
         }
-        let goes_on =
-            is_current && self.after_commit.is_some_and(|seeds| seeds.into_iter().any(|seed| sum_from(seed) == stored));
+        let goes_on = is_current
+            && self.after_commit.is_some_and(|seeds| seeds.into_iter().any(|seed| sum_from(seed) == stored));
         self.after_commit = (is_current && commit > 0).then_some([stored, stored]);
         goes_on
     }
