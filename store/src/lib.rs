@@ -41,7 +41,7 @@ pub mod private_file;
 mod sqlite;
 
 pub use master_key::{MasterKey, MasterKeyError};
-pub use memory::{Fault, JournalEntry, MemoryStore};
+pub use memory::{Fault, JournalEntry, MemoryStore, Tables};
 pub use operation::{Operation, Read, Write};
 pub use sqlite::SqliteStore;
 

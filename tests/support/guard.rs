@@ -17,54 +17,75 @@ pub(crate) struct Guard {
 
 #[derive(Debug, Default)]
 struct Signed {
-    /// The balance that a sale left at each sequence number, with the signature of that state.
-    sales: BTreeMap<ChannelSeq, (Amount, Signature)>,
-    /// The balance of each close, with the signature of that state.
-    closes: BTreeMap<(ChannelSeq, bool), (Amount, Signature)>,
+    /// What remains at each sequence number that was signed.
+    balances: BTreeMap<ChannelSeq, Amount>,
+    /// The signature of each sale.
+    sales: BTreeMap<ChannelSeq, Signature>,
+    /// The signature of each close, by whether it is final.
+    closes: BTreeMap<(ChannelSeq, bool), Signature>,
+    /// Where the final close is.
+    end: Option<ChannelSeq>,
 }
 
 impl Guard {
     /// A receipt of a sale has left the seller.
     pub(crate) fn sold(&mut self, terms: &ChannelTerms, receipt: &SellReceipt) {
-        let (seq, balance, signature) = (receipt.channel_seq, receipt.balance, receipt.signature);
-        let signer = terms.state(seq, balance, false).recover(&signature);
+        let state = ChannelState { seq: receipt.channel_seq, balance: receipt.balance };
+        let signer = terms.state(state.seq, state.balance, false).recover(&receipt.signature);
         assert_eq!(signer, Ok(terms.delegate), "a receipt is signed for another state: {receipt:?}");
-        let signed = self.channels.entry(terms.channel_id).or_default();
-        let closed = signed.closes.keys().find(|(_, is_final)| *is_final);
-        let first = !signed.sales.contains_key(&seq);
-        assert!(!first || closed.is_none(), "sold after the final close: {receipt:?}");
-        let earlier = *signed.sales.entry(seq).or_insert((balance, signature));
-        assert_eq!(earlier, (balance, signature), "signed twice, and differently: {receipt:?}");
-        signed.check(ChannelState { seq, balance });
+        self.sale_signed(terms.channel_id, state, receipt.signature);
     }
 
     /// A receipt of a close has left the seller.
     pub(crate) fn closed(&mut self, terms: &ChannelTerms, receipt: &CloseReceipt) {
-        let CloseReceipt { seq, balance, is_final, signature, .. } = *receipt;
-        let signer = terms.state(seq, balance, is_final).recover(&signature);
+        let state = ChannelState { seq: receipt.seq, balance: receipt.balance };
+        let signer = terms.state(state.seq, state.balance, receipt.is_final).recover(&receipt.signature);
         assert_eq!(signer, Ok(terms.delegate), "a receipt is signed for another state: {receipt:?}");
-        let signed = self.channels.entry(terms.channel_id).or_default();
-        let earlier = *signed.closes.entry((seq, is_final)).or_insert((balance, signature));
-        assert_eq!(earlier, (balance, signature), "signed twice, and differently: {receipt:?}");
-        signed.check(ChannelState { seq, balance });
+        self.close_signed(terms.channel_id, state, receipt.is_final, receipt.signature);
+    }
+
+    /// The same for a signature whose signer needs no proof.
+    pub(crate) fn sale_signed(&mut self, channel_id: ChannelId, state: ChannelState, signature: Signature) {
+        let signed = self.channels.entry(channel_id).or_default();
+        let is_new = !signed.sales.contains_key(&state.seq);
+        assert!(!is_new || signed.end.is_none(), "sold after the final close: {state:?}");
+        let first = *signed.sales.entry(state.seq).or_insert(signature);
+        assert_eq!(first, signature, "signed twice, and differently: {state:?}");
+        signed.check(state);
+    }
+
+    /// The same for a close.
+    pub(crate) fn close_signed(
+        &mut self,
+        channel_id: ChannelId,
+        state: ChannelState,
+        is_final: bool,
+        signature: Signature,
+    ) {
+        let signed = self.channels.entry(channel_id).or_default();
+        let first = *signed.closes.entry((state.seq, is_final)).or_insert(signature);
+        assert_eq!(first, signature, "signed twice, and differently: {state:?}");
+        if is_final {
+            let end = *signed.end.get_or_insert(state.seq);
+            assert_eq!(end, state.seq, "two final closes are signed: {state:?}");
+        }
+        signed.check(state);
     }
 }
 
 impl Signed {
-    /// More remains at no later state than at an earlier one, and equally much at the same.
-    fn check(&self, state: ChannelState) {
-        let sales = self.sales.iter().map(|(seq, (balance, _))| (*seq, *balance));
-        let closes = self.closes.iter().map(|((seq, _), (balance, _))| (*seq, *balance));
-        for (seq, balance) in sales.chain(closes) {
-            let agrees = match seq.cmp(&state.seq) {
-                std::cmp::Ordering::Less => balance >= state.balance,
-                std::cmp::Ordering::Equal => balance == state.balance,
-                std::cmp::Ordering::Greater => balance <= state.balance,
-            };
-            assert!(agrees, "{state:?} contradicts {balance} at {seq}, which is signed as well");
-        }
-        let last = self.closes.iter().filter(|((_, is_final), _)| *is_final).map(|((seq, _), _)| *seq);
-        let ends: Vec<_> = last.collect();
-        assert!(ends.len() <= 1, "two final closes are signed: {ends:?}");
+    /// At one sequence number one balance is signed, and no more remains at a later one than at an earlier one.
+    fn check(&mut self, state: ChannelState) {
+        let ChannelState { seq, balance } = state;
+        let same = *self.balances.entry(seq).or_insert(balance);
+        assert_eq!(same, balance, "two states are signed at {seq}");
+        let earlier = self.balances.range(..seq).next_back();
+        assert!(
+            earlier.is_none_or(|(_, more)| *more >= balance),
+            "{state:?} takes back what {earlier:?} gave"
+        );
+        let after_it = seq.value().saturating_add(1);
+        let later = self.balances.range(ChannelSeq::new(after_it)..).find(|(later, _)| **later > seq);
+        assert!(later.is_none_or(|(_, less)| *less <= balance), "{later:?} takes back what {state:?} gave");
     }
 }

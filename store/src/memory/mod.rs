@@ -9,7 +9,7 @@ use xbr_core::channel::{Channel, CloseRecord, SaleRecord};
 use xbr_core::{ChannelId, ChannelSeq, KeyId};
 
 use self::owner::{Message, Owner};
-use self::tables::Tables;
+pub use self::tables::Tables;
 use crate::{Evidence, KeyLookup, KeyRecord, Operation, Read, Store, StoreError, StoreFuture, Write};
 
 mod owner;

@@ -238,7 +238,12 @@ fn flipped(database: &[u8], log: Option<&[u8]>, bit: usize) -> Result<Vec<String
 }
 
 fn is_damage(error: &StoreError) -> bool {
-    matches!(error, StoreError::Corrupt { .. } | StoreError::Open { .. } | StoreError::Schema { .. })
+    match error {
+        StoreError::Corrupt { .. } | StoreError::Open { .. } | StoreError::Schema { .. } => true,
+        // Damage that shows at a commit leaves open what became of it.
+        StoreError::Unknown { reason } => reason.contains("the store is damaged"),
+        _ => false,
+    }
 }
 
 /// How many sales of 41 to 60 are missing, all others being there.
