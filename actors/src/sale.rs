@@ -12,6 +12,7 @@ use xbr_core::signer::Signer;
 use xbr_core::wire::{CloseRequest, SellRequest};
 use xbr_core::{Address, Amount, Signature, crypto};
 use xbr_store::KeyRecord;
+use xbr_store::kill_point::Step;
 
 use crate::compute::on_worker;
 
@@ -52,12 +53,14 @@ pub(crate) async fn prepare_sale(
     let work = move || {
         let sealed_key =
             key.key.seal_to(&request.buyer_key).map_err(|_| SaleReject::InvalidBuyerKey)?.to_vec();
+        Step::Sealed.pass();
         // The market maker's signature and ours cover the same message: it is hashed once.
         let digest = terms.state(request.channel_seq, request.balance, false).digest();
         let signature = signer.sign_digest(&digest).map_err(|error| {
             tracing::error!(%error, "cannot sign a sale");
             SaleReject::Unavailable { reason: "the seller cannot sign" }
         })?;
+        Step::Signed.pass();
         let signed = is_signed_by(&digest, &request.signature, terms.market_maker);
         Ok(PreparedSale { price: key.price, signed, sealed_key, signature })
     };
@@ -77,6 +80,7 @@ pub(crate) async fn prepare_close(
             tracing::error!(%error, "cannot sign a close");
             CloseReject::Unavailable { reason: "the seller cannot sign" }
         })?;
+        Step::Signed.pass();
         let signed = is_signed_by(&digest, &request.signature, terms.market_maker);
         Ok(PreparedClose { signed, signature })
     };

@@ -35,6 +35,7 @@ use xbr_core::wire::{CloseRequest, SellRequest};
 use xbr_core::{Amount, ApiId, ChannelId, ChannelSeq, KeyId};
 
 mod clock;
+pub mod kill_point;
 mod master_key;
 mod memory;
 mod operation;
@@ -43,7 +44,7 @@ mod sqlite;
 
 pub use clock::{Clock, SystemClock};
 pub use master_key::{MasterKey, MasterKeyError};
-pub use memory::{Fault, JournalEntry, MemoryStore};
+pub use memory::{Fault, JournalEntry, MemoryStore, Tables};
 pub use operation::{Operation, Read, Write};
 pub use sqlite::{Inspection, SqliteStore, inspect};
 

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use tempfile::NamedTempFile;
 use thiserror::Error;
 use xbr_core::crypto::{Entropy, UserspaceEntropy};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -156,10 +157,12 @@ impl MasterKey {
 
     fn write(&self, path: &Path) -> io::Result<()> {
         let text = Zeroizing::new(hex::encode(self.0));
-        let mut file = private_file::create(path)?;
+        // Whole or not at all: a crash must not leave an empty key file, which would keep the next start from making one.
+        let mut file = NamedTempFile::new_in(private_file::directory_of(path))?;
         file.write_all(text.as_bytes())?;
         file.write_all(b"\n")?;
-        file.sync_all()?;
+        file.as_file().sync_all()?;
+        file.persist_noclobber(path)?;
         private_file::sync_directory_of(path)
     }
 }

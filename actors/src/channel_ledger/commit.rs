@@ -9,6 +9,7 @@ use xbr_core::channel::{
 use xbr_core::reject::{CloseReject, OwnCloseReject, Reject, SaleReject};
 use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
 use xbr_core::{Amount, ChannelId};
+use xbr_store::kill_point::Step;
 use xbr_store::{Evidence, EvidenceRequest, Outcome, StoreError};
 
 use super::queue::{CloseReply, Ready, SaleReply};
@@ -92,6 +93,7 @@ impl ChannelLedger {
                     signature: prepared.signature,
                 };
                 channel.apply_sale(&record);
+                Step::Applied.pass();
                 Judged::Store(record)
             }
             // What was found in the store is durable.
@@ -135,6 +137,7 @@ impl ChannelLedger {
             };
             // Whoever asked may have gone; so may the ledger, whose successor reads the store.
             if durable {
+                Step::Fsynced.pass();
                 report_sale(&record);
                 let _ = reply.send(Ok(SellReceipt::of(&record, delegate)));
             } else {
@@ -168,6 +171,7 @@ impl ChannelLedger {
                     signature: prepared.signature,
                 };
                 channel.apply_close(&record);
+                Step::Applied.pass();
                 Judged::Store(record)
             }
             (Ok(CloseDecision::Replay), Some(closed)) if account.in_flight == 0 => {
@@ -204,6 +208,7 @@ impl ChannelLedger {
             // Whoever asked may have gone; so may the ledger, whose successor reads the store.
             let _ = match stored {
                 Ok(()) => {
+                    Step::Fsynced.pass();
                     report_close(&record);
                     reply.send(Ok(CloseReceipt::of(&record, delegate)))
                 }

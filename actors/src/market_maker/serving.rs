@@ -7,6 +7,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use xbr_core::Value;
 use xbr_core::reject::Reject;
 use xbr_core::wire::{CloseRequest, SellRequest, uri};
+use xbr_store::kill_point::Step;
 use xbr_wamp::error::uris;
 use xbr_wamp::request::RegistrationId;
 use xbr_wamp::{Invocation, RegisterOptions, Session};
@@ -28,6 +29,7 @@ impl MarketMaker {
         let Some(served) = self.joined.as_ref().and_then(|joined| joined.served.as_ref()) else {
             return refuse_early(invocation);
         };
+        Step::Received.pass();
         if self.in_flight.count() >= MAX_IN_FLIGHT {
             return answer_error(
                 invocation,
@@ -69,7 +71,10 @@ impl MarketMaker {
         let flight = self.in_flight.enter();
         actix_rt::spawn(async move {
             match answer.await {
-                Ok(Ok(receipt)) => invocation.responder.yield_result(vec![encode(&receipt)], Vec::new()),
+                Ok(Ok(receipt)) => {
+                    invocation.responder.yield_result(vec![encode(&receipt)], Vec::new());
+                    Step::Replied.pass();
+                }
                 Ok(Err(reject)) => refuse(invocation, &reject.into()),
                 Err(_) => {
                     answer_error(invocation, uris::UNAVAILABLE, "the seller has gone; repeat the request")

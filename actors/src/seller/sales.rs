@@ -9,6 +9,7 @@ use xbr_core::channel::{ChannelState, SaleRecord};
 use xbr_core::reject::{CloseReject, SaleReject};
 use xbr_core::wire::{ChannelInfo, CloseReceipt, SellReceipt, SellRequest, uri};
 use xbr_store::KeyLookup;
+use xbr_store::kill_point::Step;
 
 use super::*;
 use crate::channel_ledger::{Attach, CommitClose, CommitSale};
@@ -207,6 +208,7 @@ impl Handler<Sell> for Seller {
             Ok(preparation) => preparation,
             Err(reject) => return Box::pin(async move { Err(reject) }),
         };
+        Step::Checked.pass();
         let ledger = preparation.ledger.clone();
         // Sent before anything is awaited, so that the ledger sees sales in the order of their arrival.
         let answer = ledger.send(CommitSale { request, preparing: preparation.run().boxed() });
@@ -235,6 +237,7 @@ impl Handler<CloseChannel> for Seller {
         let Some(terms) = self.terms.get(&request.channel_id).cloned() else {
             return refuse(CloseReject::UnexpectedChannel);
         };
+        Step::Checked.pass();
         let preparing: BoxFuture<'static, _> =
             sale::prepare_close(request.clone(), terms, self.options.signer.clone()).boxed();
         let answer = children.ledger.send(CommitClose { request, preparing });

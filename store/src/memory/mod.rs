@@ -9,7 +9,7 @@ use xbr_core::channel::{Channel, ChannelState, CloseRecord, OwnClose, SaleRecord
 use xbr_core::{ApiId, ChannelId, ChannelSeq, KeyId};
 
 use self::owner::{Message, Owner};
-use self::tables::Tables;
+pub use self::tables::Tables;
 use crate::{
     Evidence, KeyFilter, KeyInfo, KeyLookup, KeyRecord, Operation, Read, Store, StoreError, StoreFuture,
     Write,

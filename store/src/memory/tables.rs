@@ -1,5 +1,5 @@
 //! What a [`MemoryStore`](super::MemoryStore) holds, and what each write does to it: the same as in a
-//! database.
+//! database. By itself it is a store without a thread, for tests that need millions of writes.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -10,8 +10,9 @@ use xbr_core::{ApiId, ChannelId, ChannelSeq, KeyId};
 use crate::operation::{refused, takes_close, takes_sale};
 use crate::{Evidence, KeyFilter, KeyInfo, KeyLookup, KeyRecord, StoreError, Write};
 
-#[derive(Default)]
-pub(super) struct Tables {
+/// The contents of a store, and its rules. Nothing of it is durable.
+#[derive(Debug, Default)]
+pub struct Tables {
     channels: BTreeMap<ChannelId, Channel>,
     sales: BTreeMap<(ChannelId, ChannelSeq), SaleRecord>,
     evidence: Vec<Evidence>,
@@ -20,19 +21,23 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    pub(super) fn channels(&self) -> Vec<Channel> {
+    /// As [`Store::channels`](crate::Store::channels).
+    pub fn channels(&self) -> Vec<Channel> {
         self.channels.values().cloned().collect()
     }
 
-    pub(super) fn sale(&self, channel_id: ChannelId, seq: ChannelSeq) -> Option<SaleRecord> {
+    /// As [`Store::sale`](crate::Store::sale).
+    pub fn sale(&self, channel_id: ChannelId, seq: ChannelSeq) -> Option<SaleRecord> {
         self.sales.get(&(channel_id, seq)).cloned()
     }
 
-    pub(super) fn evidence(&self) -> Vec<Evidence> {
+    /// As [`Store::evidence`](crate::Store::evidence).
+    pub fn evidence(&self) -> Vec<Evidence> {
         self.evidence.clone()
     }
 
-    pub(super) fn key(&self, key_id: KeyId) -> KeyLookup {
+    /// As [`Store::key`](crate::Store::key).
+    pub fn key(&self, key_id: KeyId) -> KeyLookup {
         match self.keys.get(&key_id) {
             None => KeyLookup::Unknown,
             Some(None) => KeyLookup::Retired,
@@ -59,7 +64,11 @@ impl Tables {
         picked.take(limit).map(KeyInfo::from).collect()
     }
 
-    pub(super) fn apply(&mut self, write: &Write) -> Result<(), StoreError> {
+    /// Executes a write, all of it or nothing.
+    ///
+    /// # Errors
+    /// Those of the method of [`Store`](crate::Store) that the write is of; never [`StoreError::Unknown`].
+    pub fn apply(&mut self, write: &Write) -> Result<(), StoreError> {
         write.check()?;
         match write {
             Write::AttachChannel(channel) => self.attach_channel(channel),

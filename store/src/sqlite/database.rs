@@ -1,25 +1,31 @@
 //! A connection with the statements of a store. Whoever owns one decides on its transactions.
 
+use std::borrow::Cow;
 use std::num::NonZeroU64;
 
-use rusqlite::{Connection, Params, params};
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, Params, params, params_from_iter};
 use xbr_core::channel::{Channel, ChannelState, CloseRecord, OwnClose, SaleRecord};
 use xbr_core::{ApiId, ChannelId, ChannelSeq, KeyId};
 
+use super::check::Verdict;
+use super::columns::{self, Columns};
 use super::rows::{StrictRow, corrupt, database_error};
 use super::vault::Vault;
+use crate::kill_point::Step;
 use crate::operation::{channel_problem, refused, standing, takes_close, takes_sale};
-use crate::{Evidence, EvidenceRequest, KeyFilter, KeyInfo, KeyLookup, KeyRecord, StoreError, Write};
+use crate::{Evidence, KeyFilter, KeyInfo, KeyLookup, KeyRecord, StoreError, Write};
 
 #[derive(Debug)]
 pub(super) struct Database {
     connection: Connection,
     vault: Vault,
+    verdict: Verdict,
 }
 
 impl Database {
-    pub(super) fn new(connection: Connection, vault: Vault) -> Self {
-        Self { connection, vault }
+    pub(super) fn new(connection: Connection, vault: Vault, verdict: Verdict) -> Self {
+        Self { connection, vault, verdict }
     }
 
     /// Whether no transaction is open.
@@ -40,7 +46,10 @@ impl Database {
     pub(super) fn channels(&self) -> Result<Vec<Channel>, StoreError> {
         let channels =
             self.all("SELECT * FROM channel ORDER BY channel_id", [], "channel", |row| row.channel())?;
-        channels.into_iter().map(|channel| self.whole(channel)).collect()
+        let channels: Vec<_> =
+            channels.into_iter().map(|channel| self.whole(channel)).collect::<Result<_, _>>()?;
+        channels.iter().try_for_each(|channel| self.is_last(channel))?;
+        Ok(channels)
     }
 
     pub(super) fn sale(
@@ -48,12 +57,13 @@ impl Database {
         channel_id: ChannelId,
         seq: ChannelSeq,
     ) -> Result<Option<SaleRecord>, StoreError> {
-        self.one(
+        let found = self.one(
             "SELECT * FROM sale WHERE channel_id = ?1 AND seq = ?2",
             params![channel_id.as_bytes(), seq.value()],
             "sale",
             |row| row.sale(),
-        )
+        )?;
+        self.unless_lost(found)
     }
 
     pub(super) fn evidence(&self) -> Result<Vec<Evidence>, StoreError> {
@@ -67,7 +77,15 @@ impl Database {
             "data_key",
             |row| row.key(key_id, &self.vault),
         )?;
-        Ok(found.unwrap_or(KeyLookup::Unknown))
+        Ok(self.unless_lost(found)?.unwrap_or(KeyLookup::Unknown))
+    }
+
+    /// What was found; nothing only when nothing can have been lost.
+    fn unless_lost<T>(&self, found: Option<T>) -> Result<Option<T>, StoreError> {
+        if found.is_none() {
+            self.verdict.wait()?;
+        }
+        Ok(found)
     }
 
     pub(super) fn keys(
@@ -84,7 +102,7 @@ impl Database {
                  WHERE api_id = ?1 AND sealed_key IS NOT NULL AND offered_ns IS NULL
                      AND (expires_ns IS NULL OR expires_ns > ?2)
                  ORDER BY created_ns, key_id LIMIT ?3",
-                params![api, integer(now_ns)?, limit],
+                params![api, columns::integer(now_ns)?, limit],
                 "data_key",
                 |row| row.key_info(),
             ),
@@ -95,7 +113,12 @@ impl Database {
                      WHERE api_id = ?1 AND sealed_key IS NOT NULL AND created_ns < ?2
                          AND (expires_ns IS NULL OR expires_ns <= ?3)
                      ORDER BY created_ns, key_id LIMIT ?4",
-                    params![api, integer(made_before_ns.max(newest_ns))?, integer(now_ns)?, limit],
+                    params![
+                        api,
+                        columns::integer(made_before_ns.max(newest_ns))?,
+                        columns::integer(now_ns)?,
+                        limit
+                    ],
                     "data_key",
                     |row| row.key_info(),
                 )
@@ -128,14 +151,15 @@ impl Database {
             }
             Write::KeepEvidence(evidence) => self.keep_evidence(evidence),
             Write::InsertKey(record) => self.insert_key(record),
-            Write::MarkOffered { key_id, offered_ns } => self.change_key(
-                "UPDATE data_key SET offered_ns = coalesce(offered_ns, ?2) WHERE key_id = ?1",
-                params![key_id.as_bytes(), integer(*offered_ns)?],
-            ),
-            Write::RetireKey(key_id) => self.change_key(
-                "UPDATE data_key SET sealed_key = NULL WHERE key_id = ?1",
-                params![key_id.as_bytes()],
-            ),
+            Write::MarkOffered { key_id, offered_ns } => {
+                let now = columns::integer(*offered_ns)?;
+                self.change_key(*key_id, "offered_ns", |offered| {
+                    if *offered == Value::Null {
+                        *offered = Value::Integer(now);
+                    }
+                })
+            }
+            Write::RetireKey(key_id) => self.change_key(*key_id, "sealed_key", |key| *key = Value::Null),
         }
     }
 
@@ -146,34 +170,11 @@ impl Database {
     }
 
     fn attach_channel(&self, channel: &Channel) -> Result<(), StoreError> {
-        let terms = &channel.terms;
-        let added = self.execute(
-            "INSERT INTO channel (channel_id, market_id, market_maker, delegate, amount, chain_id,
-                 verifying_contract, close_at, adopted_seq, adopted_balance, seq, balance, earned, surplus,
-                 sales)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-             ON CONFLICT (channel_id) DO NOTHING",
-            params![
-                terms.channel_id.as_bytes(),
-                terms.market_id.as_bytes(),
-                terms.market_maker.as_bytes(),
-                terms.delegate.as_bytes(),
-                terms.amount.to_be_bytes(),
-                terms.chain_id.to_be_bytes(),
-                terms.verifying_contract.as_bytes(),
-                terms.close_at.to_be_bytes(),
-                channel.adopted.seq.value(),
-                channel.adopted.balance.to_be_bytes(),
-                channel.state.seq.value(),
-                channel.state.balance.to_be_bytes(),
-                channel.earned.to_be_bytes(),
-                channel.surplus.to_be_bytes(),
-                integer(channel.sales)?,
-            ],
-        )?;
+        let added =
+            self.insert("channel", columns::channel(channel)?, "ON CONFLICT (channel_id) DO NOTHING")?;
         if added > 0 {
             channel.closed.as_ref().map_or(Ok(()), |closed| self.insert_close(closed))?;
-            channel.own_close.as_ref().map_or(Ok(()), |close| self.insert_own_close(close))?;
+            channel.own_close.as_ref().map_or(Ok(()), |close| self.put_own_close(close))?;
         }
         Ok(())
     }
@@ -181,25 +182,7 @@ impl Database {
     fn commit_sale(&self, record: &SaleRecord) -> Result<(), StoreError> {
         let mut channel = takes_sale(self.channel(record.channel_id)?, record)?;
         channel.apply_sale(record);
-        self.execute(
-            "INSERT INTO sale (channel_id, seq, balance, before_seq, before_balance, key_id, buyer_key,
-                 amount, surplus, sealed_key, market_maker_signature, signature)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-            params![
-                record.channel_id.as_bytes(),
-                record.state.seq.value(),
-                record.state.balance.to_be_bytes(),
-                record.before.seq.value(),
-                record.before.balance.to_be_bytes(),
-                record.key_id.as_bytes(),
-                record.buyer_key.as_bytes(),
-                record.amount.to_be_bytes(),
-                record.surplus.to_be_bytes(),
-                record.sealed_key,
-                record.market_maker_signature.as_bytes(),
-                record.signature.as_bytes(),
-            ],
-        )?;
+        self.insert("sale", columns::sale(record), "")?;
         self.update_channel(&channel)
     }
 
@@ -211,23 +194,13 @@ impl Database {
     }
 
     fn commit_own_close(&self, close: &OwnClose) -> Result<(), StoreError> {
-        standing(self.channel(close.channel_id)?, close.state).ok_or(StoreError::Conflict)?;
-        self.insert_own_close(close)
+        let channel = standing(self.channel(close.channel_id)?, close.state).ok_or(StoreError::Conflict)?;
+        self.put_own_close(close)?;
+        self.update_channel(&Channel { own_close: Some(*close), ..channel })
     }
 
-    fn insert_own_close(&self, close: &OwnClose) -> Result<(), StoreError> {
-        self.execute(
-            "INSERT OR REPLACE INTO own_close (channel_id, seq, balance, close_at, signature)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![
-                close.channel_id.as_bytes(),
-                close.state.seq.value(),
-                close.state.balance.to_be_bytes(),
-                close.close_at.to_be_bytes(),
-                close.signature.as_bytes(),
-            ],
-        )
-        .map(|_| ())
+    fn put_own_close(&self, close: &OwnClose) -> Result<(), StoreError> {
+        self.put("own_close", columns::own_close(close))
     }
 
     fn note_comparison(
@@ -237,122 +210,46 @@ impl Database {
         theirs: ChannelState,
     ) -> Result<(), StoreError> {
         standing(self.channel(channel_id)?, ours).ok_or(StoreError::Conflict)?;
-        self.execute(
-            "INSERT OR REPLACE INTO comparison (channel_id, seq, balance, their_seq, their_balance)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![
-                channel_id.as_bytes(),
-                ours.seq.value(),
-                ours.balance.to_be_bytes(),
-                theirs.seq.value(),
-                theirs.balance.to_be_bytes(),
-            ],
-        )
-        .map(|_| ())
+        self.put("comparison", columns::comparison(channel_id, ours, theirs))
     }
 
     /// A close that is not final may come again at the same state; the first one stays.
     fn insert_close(&self, record: &CloseRecord) -> Result<(), StoreError> {
-        self.execute(
-            "INSERT INTO channel_close (channel_id, seq, balance, before_seq, before_balance, surplus,
-                 is_final, market_maker_signature, signature)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT (channel_id, seq, is_final) DO NOTHING",
-            params![
-                record.channel_id.as_bytes(),
-                record.state.seq.value(),
-                record.state.balance.to_be_bytes(),
-                record.before.seq.value(),
-                record.before.balance.to_be_bytes(),
-                record.surplus.to_be_bytes(),
-                record.is_final,
-                record.market_maker_signature.as_bytes(),
-                record.signature.as_bytes(),
-            ],
-        )
-        .map(|_| ())
+        let again = "ON CONFLICT (channel_id, seq, is_final) DO NOTHING";
+        self.insert("channel_close", columns::close(record), again).map(|_| ())
     }
 
     fn update_channel(&self, channel: &Channel) -> Result<(), StoreError> {
-        self.execute(
-            "UPDATE channel SET seq = ?2, balance = ?3, earned = ?4, surplus = ?5, sales = ?6
-             WHERE channel_id = ?1",
-            params![
-                channel.terms.channel_id.as_bytes(),
-                channel.state.seq.value(),
-                channel.state.balance.to_be_bytes(),
-                channel.earned.to_be_bytes(),
-                channel.surplus.to_be_bytes(),
-                integer(channel.sales)?,
-            ],
-        )
-        .map(|_| ())
+        self.update("channel", columns::channel(channel)?)?;
+        Step::Written.pass();
+        Ok(())
     }
 
     fn keep_evidence(&self, evidence: &Evidence) -> Result<(), StoreError> {
-        let received_ns = integer(evidence.received_ns)?;
-        let reject = &evidence.reject;
-        let added = match &evidence.request {
-            EvidenceRequest::Sell(request) => self.execute(
-                "INSERT INTO evidence (received_ns, reject, kind, market_maker, channel_id, seq, balance,
-                     signature, buyer_key, key_id, amount)
-                 VALUES (?1, ?2, 'sell', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-                params![
-                    received_ns,
-                    reject,
-                    request.market_maker.as_bytes(),
-                    request.channel_id.as_bytes(),
-                    request.channel_seq.value(),
-                    request.balance.to_be_bytes(),
-                    request.signature.as_bytes(),
-                    request.buyer_key.as_bytes(),
-                    request.key_id.as_bytes(),
-                    request.amount.to_be_bytes(),
-                ],
-            ),
-            EvidenceRequest::Close(request) => self.execute(
-                "INSERT INTO evidence (received_ns, reject, kind, market_maker, channel_id, seq, balance,
-                     signature, is_final)
-                 VALUES (?1, ?2, 'close', ?3, ?4, ?5, ?6, ?7, ?8)",
-                params![
-                    received_ns,
-                    reject,
-                    request.market_maker.as_bytes(),
-                    request.channel_id.as_bytes(),
-                    request.channel_seq.value(),
-                    request.balance.to_be_bytes(),
-                    request.signature.as_bytes(),
-                    request.is_final,
-                ],
-            ),
-        };
-        added.map(|_| ())
+        self.insert("evidence", columns::evidence(evidence)?, "").map(|_| ())
     }
 
     fn insert_key(&self, record: &KeyRecord) -> Result<(), StoreError> {
-        let added = self.execute(
-            "INSERT INTO data_key (key_id, api_id, sealed_key, price, created_ns, expires_ns, offered_ns)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT (key_id) DO NOTHING",
-            params![
-                record.key_id.as_bytes(),
-                record.api_id.as_bytes(),
-                self.vault.seal(record.key_id, &record.key),
-                record.price.to_be_bytes(),
-                integer(record.created_ns)?,
-                record.expires_ns.map(integer).transpose()?,
-                record.offered_ns.map(integer).transpose()?,
-            ],
-        )?;
+        let sealed = self.vault.seal(record.key_id, &record.key);
+        let added =
+            self.insert("data_key", columns::key(record, sealed)?, "ON CONFLICT (key_id) DO NOTHING")?;
         if added > 0 { Ok(()) } else { Err(refused("the data key is in the archive already")) }
     }
 
-    fn change_key(&self, sql: &str, params: impl Params) -> Result<(), StoreError> {
-        if self.execute(sql, params)? > 0 {
-            Ok(())
-        } else {
-            Err(refused("the data key is not in the archive"))
+    /// Changes one column of a data key.
+    fn change_key(
+        &self,
+        key_id: KeyId,
+        column: &str,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<(), StoreError> {
+        let (sql, params) = ("SELECT * FROM data_key WHERE key_id = ?1", params![key_id.as_bytes()]);
+        let found = self.one(sql, params, "data_key", |row| row.columns())?;
+        let mut columns = found.ok_or_else(|| refused("the data key is not in the archive"))?;
+        if let Some((_, value)) = columns.iter_mut().find(|(name, _)| name == column) {
+            change(value);
         }
+        self.update("data_key", columns)
     }
 
     fn channel(&self, channel_id: ChannelId) -> Result<Option<Channel>, StoreError> {
@@ -362,7 +259,7 @@ impl Database {
     }
 
     /// The channel with its closes and what the market maker showed.
-    fn whole(&self, mut channel: Channel) -> Result<Channel, StoreError> {
+    fn whole(&self, (mut channel, is_closed): (Channel, bool)) -> Result<Channel, StoreError> {
         let channel_id = channel.terms.channel_id;
         let id = params![channel_id.as_bytes()];
         channel.closed = self.one(
@@ -383,9 +280,63 @@ impl Database {
             channel.reconcile(theirs);
         }
         match channel_problem(&channel) {
-            None => Ok(channel),
+            None if channel.is_closed() == is_closed => Ok(channel),
+            None => {
+                Err(corrupt(format!("channel {channel_id}: its final close is missing, or is none of its")))
+            }
             Some(problem) => Err(corrupt(format!("channel {channel_id}: {problem}"))),
         }
+    }
+
+    /// Nothing is stored beyond the state of a channel, as it would be if the channel had gone back.
+    fn is_last(&self, channel: &Channel) -> Result<(), StoreError> {
+        let channel_id = channel.terms.channel_id;
+        let beyond = "SELECT 1 FROM sale WHERE channel_id = ?1 AND seq > ?2
+                      UNION ALL SELECT 1 FROM channel_close WHERE channel_id = ?1 AND seq > ?2 LIMIT 1";
+        let found = self
+            .connection
+            .prepare_cached(beyond)
+            .and_then(|mut beyond| beyond.exists(params![channel_id.as_bytes(), channel.state.seq.value()]))
+            .map_err(database_error)?;
+        if found {
+            Err(corrupt(format!("channel {channel_id} is behind a sale or close of its")))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Adds a row with its code; how many were added. `conflict` is the clause for one that is there already.
+    fn insert(&self, table: &str, mut row: Columns, conflict: &str) -> Result<usize, StoreError> {
+        self.authenticate(table, &mut row);
+        let names: Vec<_> = row.iter().map(|(name, _)| name.as_ref()).collect();
+        let marks: Vec<_> = (1..=row.len()).map(|number| format!("?{number}")).collect();
+        let (names, marks) = (names.join(", "), marks.join(", "));
+        let sql = format!("INSERT INTO {table} ({names}) VALUES ({marks}) {conflict}");
+        self.execute(&sql, params_from_iter(row.into_iter().map(|(_, value)| value)))
+    }
+
+    /// Adds a row with its code, or replaces the one with the same first column.
+    fn put(&self, table: &str, row: Columns) -> Result<(), StoreError> {
+        match self.insert(table, row.clone(), "ON CONFLICT DO NOTHING")? {
+            0 => self.update(table, row),
+            _ => Ok(()),
+        }
+    }
+
+    /// Replaces the row with the same first column, and its code.
+    fn update(&self, table: &str, mut row: Columns) -> Result<(), StoreError> {
+        self.authenticate(table, &mut row);
+        let set = |(number, (name, _)): (usize, &(Cow<'_, str>, Value))| format!("{name} = ?{}", number + 1);
+        let Some((first, _)) = row.first() else { return Ok(()) };
+        let assignments: Vec<_> = row.iter().enumerate().skip(1).map(set).collect();
+        let sql = format!("UPDATE {table} SET {} WHERE {first} = ?1", assignments.join(", "));
+        self.execute(&sql, params_from_iter(row.into_iter().map(|(_, value)| value))).map(|_| ())
+    }
+
+    fn authenticate(&self, table: &str, row: &mut Columns) {
+        let mac =
+            self.vault.mac(table, row.iter().map(|(name, value)| (name.as_ref(), ValueRef::from(value))));
+        row.push((Cow::Borrowed("mac"), Value::Blob(mac.to_vec())));
     }
 
     fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
@@ -405,7 +356,7 @@ impl Database {
         let mut statement = self.connection.prepare_cached(sql).map_err(database_error)?;
         let mut rows = statement.query(params).map_err(database_error)?;
         let row = rows.next().map_err(database_error)?;
-        row.map(|row| parse(&StrictRow::new(table, row))).transpose()
+        row.map(|row| self.read(&StrictRow::new(table, row), &parse)).transpose()
     }
 
     fn all<T>(
@@ -419,13 +370,19 @@ impl Database {
         let mut rows = statement.query(params).map_err(database_error)?;
         let mut all = Vec::new();
         while let Some(row) = rows.next().map_err(database_error)? {
-            all.push(parse(&StrictRow::new(table, row))?);
+            all.push(self.read(&StrictRow::new(table, row), &parse)?);
         }
         Ok(all)
     }
-}
 
-/// A number as a column holds it.
-fn integer(number: u64) -> Result<i64, StoreError> {
-    i64::try_from(number).map_err(|_| refused("a number or time is above 2^63 - 1"))
+    /// Parses a row, and makes sure that it is as it was written.
+    fn read<T>(
+        &self,
+        row: &StrictRow<'_>,
+        parse: &impl Fn(&StrictRow<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let value = parse(row)?;
+        row.check_mac(&self.vault)?;
+        Ok(value)
+    }
 }

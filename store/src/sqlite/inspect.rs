@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::OpenFlags;
 use xbr_core::channel::Channel;
 
+use super::check::Verdict;
 use super::database::Database;
 use super::vault::Vault;
 use super::{connect_to, not_opened, schema};
@@ -34,8 +35,8 @@ fn read(path: &Path, vault: Vault) -> Result<Inspection, StoreError> {
     let connection = connect_to(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     schema::configure_reader(&connection)?;
     schema::check(&connection, &vault)?;
-    let database = Database::new(connection, vault);
-    // Both lists are of one moment.
+    let database = Database::new(connection, vault, Verdict::default());
+    // Nothing is looked up in it that could turn out unknown. Both lists are of one moment.
     database.control("BEGIN")?;
     let inspection = Inspection { channels: database.channels()?, evidence: database.evidence()? };
     database.control("COMMIT")?;

@@ -1,8 +1,8 @@
 //! The store in a file: SQLite with a write-ahead log that is synced at every commit.
 //!
-//! Two threads own a connection each: the [`writer`] executes writes in groups, the [`reader`] answers
-//! look-ups that no write under way concerns. Handles share nothing but channels to them and the counters of
-//! [`pending`].
+//! Three threads own a connection each: the [`writer`] executes writes in groups, the [`reader`] answers
+//! look-ups that no write under way concerns, and [`check`] looks once for damage that no single row shows. Handles
+//! share nothing but channels to them and the counters of [`pending`].
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
@@ -17,6 +17,7 @@ use tracing::warn;
 use xbr_core::channel::{Channel, ChannelState, CloseRecord, OwnClose, SaleRecord};
 use xbr_core::{ApiId, ChannelId, ChannelSeq, KeyId};
 
+use self::check::Verdict;
 use self::database::Database;
 use self::job::{Job, job};
 use self::pending::Pending;
@@ -27,9 +28,12 @@ use crate::{
     Write, private_file,
 };
 
+mod check;
+mod columns;
 mod database;
 mod inspect;
 mod job;
+mod log;
 mod pending;
 mod reader;
 mod rows;
@@ -216,20 +220,24 @@ fn open(path: &Path, vault: Vault) -> Result<SqliteStore, StoreError> {
     let lock = lock(&path)?;
     let (database, log) = (length(&path), length(&with_suffix(&path, "-wal")));
     check_header_is_there(database, log)?;
+    log::check(&with_suffix(&path, "-wal"))?;
     create(&path).map_err(io_refused)?;
     let mut connection = connect(&path)?;
     check_pages_are_whole(&connection, database, log)?;
     schema::configure(&connection)?;
     schema::prepare(&mut connection, &vault)?;
-    let reading = connect(&path)?;
-    schema::configure_reader(&reading)?;
-    start(path, lock, Database::new(connection, vault.clone()), Database::new(reading, vault))
+    start(path, lock, connection, vault)
 }
 
-fn start(path: PathBuf, lock: File, writing: Database, reading: Database) -> Result<SqliteStore, StoreError> {
+fn start(path: PathBuf, lock: File, writing: Connection, vault: Vault) -> Result<SqliteStore, StoreError> {
     let (reader, requests) = mpsc::channel();
     let (writer, commands) = mpsc::channel();
-    let pending = Arc::new(Pending::new());
+    let (pending, verdict) = (Arc::new(Pending::new()), Verdict::default());
+    let [reading, checking] = [connect_reader(&path)?, connect_reader(&path)?];
+    let checking_ends = checking.get_interrupt_handle();
+    let writing = Database::new(writing, vault.clone(), verdict.clone());
+    let reading = Database::new(reading, vault, verdict.clone());
+    let check_thread = spawn("xbr-store-check", move || check::run(checking, &verdict))?;
     let reader_thread = spawn("xbr-store-read", move || reader::run(reading, requests))?;
     let work = Writer {
         database: writing,
@@ -237,6 +245,8 @@ fn start(path: PathBuf, lock: File, writing: Database, reading: Database) -> Res
         pending: Arc::clone(&pending),
         reader: reader.clone(),
         reader_thread,
+        checking_ends,
+        check_thread,
         lock,
     };
     spawn("xbr-store-write", move || work.run())?;
@@ -314,6 +324,13 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
 
 fn connect_to(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
     Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(rows::database_error)
+}
+
+/// A connection that cannot write, even by mistake.
+fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
+    let connection = connect(path)?;
+    schema::configure_reader(&connection)?;
+    Ok(connection)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

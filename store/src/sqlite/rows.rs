@@ -1,7 +1,9 @@
 //! Rows of the database read strictly: a column of the wrong type or length is damage, and so are figures
 //! that contradict each other. Nothing is guessed.
 
-use rusqlite::types::ValueRef;
+use std::borrow::Cow;
+
+use rusqlite::types::{Value, ValueRef};
 use rusqlite::{ErrorCode, Row};
 use xbr_core::channel::{
     Channel, ChannelState, ChannelTerms, CloseRecord, OwnClose, Reconciliation, SaleRecord,
@@ -9,7 +11,8 @@ use xbr_core::channel::{
 use xbr_core::wire::{CloseRequest, SellRequest};
 use xbr_core::{Amount, ChannelSeq, KeyId};
 
-use super::vault::{SEALED_LEN, Vault};
+use super::columns::Columns;
+use super::vault::{MAC_LEN, SEALED_LEN, Vault};
 use crate::operation::{channel_problem, close_problem, refused, sale_problem};
 use crate::{Evidence, EvidenceRequest, KeyInfo, KeyLookup, KeyRecord, StoreError};
 
@@ -28,12 +31,12 @@ pub(super) fn database_error(error: rusqlite::Error) -> StoreError {
 
 /// A row with its table, for the error. The query must select the column `id`.
 pub(super) struct StrictRow<'a> {
-    table: &'static str,
+    table: &'a str,
     row: &'a Row<'a>,
 }
 
 impl<'a> StrictRow<'a> {
-    pub(super) fn new(table: &'static str, row: &'a Row<'a>) -> Self {
+    pub(super) fn new(table: &'a str, row: &'a Row<'a>) -> Self {
         Self { table, row }
     }
 
@@ -119,8 +122,43 @@ impl<'a> StrictRow<'a> {
         }
     }
 
-    /// A channel, with no word on its closes and on what the market maker shows.
-    pub(super) fn channel(&self) -> Result<Channel, StoreError> {
+    /// All columns but the row's number and its code.
+    pub(super) fn columns(&self) -> Result<Columns, StoreError> {
+        let owned = |(name, value): (&'a str, ValueRef<'a>)| {
+            let value = Value::try_from(value).map_err(|_| self.corrupt(name, "is not UTF-8"))?;
+            Ok((Cow::Owned(name.to_owned()), value))
+        };
+        self.values().map(owned).collect()
+    }
+
+    /// Whether the row is as it was written.
+    pub(super) fn check_mac(&self, vault: &Vault) -> Result<(), StoreError> {
+        if self.mac(vault) == self.bytes("mac")? {
+            Ok(())
+        } else {
+            Err(self.corrupt("as a whole", "is not as it was written"))
+        }
+    }
+
+    /// The code that the row is to have.
+    pub(super) fn mac(&self, vault: &Vault) -> [u8; MAC_LEN] {
+        vault.mac(self.table, self.values())
+    }
+
+    /// The row's number in its table.
+    pub(super) fn number(&self) -> Result<i64, StoreError> {
+        self.row.get("id").map_err(database_error)
+    }
+
+    fn values(&self) -> impl Iterator<Item = (&'a str, ValueRef<'a>)> {
+        let names = self.row.as_ref().column_names().into_iter().enumerate();
+        names
+            .filter(|(_, name)| !matches!(*name, "id" | "mac"))
+            .filter_map(|(index, name)| Some((name, self.row.get_ref(index).ok()?)))
+    }
+
+    /// A channel, with no word on its closes and on what the market maker shows, and whether it is closed.
+    pub(super) fn channel(&self) -> Result<(Channel, bool), StoreError> {
         let channel = Channel {
             terms: ChannelTerms {
                 channel_id: self.id("channel_id")?,
@@ -141,7 +179,7 @@ impl<'a> StrictRow<'a> {
             own_close: None,
             reconciliation: Reconciliation::Equal,
         };
-        self.sound(channel, channel_problem)
+        Ok((self.sound(channel, channel_problem)?, self.flag("is_closed")?))
     }
 
     pub(super) fn sale(&self) -> Result<SaleRecord, StoreError> {

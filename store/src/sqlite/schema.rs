@@ -6,6 +6,7 @@ use rusqlite::{Connection, params};
 use tracing::info;
 use xbr_core::crypto::keccak256;
 
+use super::check;
 use super::rows::{StrictRow, corrupt, database_error};
 use super::vault::Vault;
 use crate::StoreError;
@@ -17,8 +18,8 @@ const APPLICATION_ID: i32 = 0x5842_5253;
 /// changes.
 const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql")];
 
-/// Tables that are small however much is sold. They are checked whole at each start, the others row by row as
-/// they are read.
+/// Tables that are small however much is sold. They are checked whole before a store is open, the others row by row as
+/// they are read, and whole in the background.
 const SMALL_TABLES: &[&str] = &["store", "channel", "channel_close", "own_close", "comparison"];
 
 /// Tells what a file is, sets the connection up, brings the schema up to date and looks for damage. Nothing
@@ -65,7 +66,7 @@ pub(super) fn configure(connection: &Connection) -> Result<(), StoreError> {
         .map_err(database_error)
 }
 
-/// A connection that cannot write, even by mistake.
+/// What a connection needs that only reads.
 pub(super) fn configure_reader(connection: &Connection) -> Result<(), StoreError> {
     configure(connection)?;
     connection.execute_batch("PRAGMA query_only = ON").map_err(database_error)
@@ -115,8 +116,23 @@ pub(super) fn migrate(
         return Ok(());
     }
     let transaction = connection.transaction().map_err(database_error)?;
+    // What is authenticated anew below must be what was written.
+    for table in authenticated(&transaction)? {
+        each_row(&transaction, &table, |row| row.check_mac(vault))?;
+    }
     for migration in missing {
         transaction.execute_batch(migration).map_err(database_error)?;
+    }
+    for table in authenticated(&transaction)? {
+        let sql = format!("UPDATE {table} SET mac = ?2 WHERE id = ?1");
+        each_row(&transaction, &table, |row| {
+            let (id, mac) = (row.number()?, row.mac(vault));
+            transaction
+                .prepare_cached(&sql)
+                .and_then(|mut set| set.execute(params![id, mac]))
+                .map_err(database_error)?;
+            Ok(())
+        })?;
     }
     if version == 0 {
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(database_error)?;
@@ -130,6 +146,31 @@ pub(super) fn migrate(
     }
     transaction.pragma_update(None, "user_version", clamp(migrations.len())).map_err(database_error)?;
     transaction.commit().map_err(database_error)?;
+    Ok(())
+}
+
+/// The tables whose rows have a code.
+fn authenticated(connection: &Connection) -> Result<Vec<String>, StoreError> {
+    connection
+        .prepare(
+            "SELECT name FROM sqlite_schema AS object
+             WHERE type = 'table' AND 'mac' IN (SELECT name FROM pragma_table_info(object.name))",
+        )
+        .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
+        .map_err(database_error)
+}
+
+/// Does something with each row of a table, which may change what is in no index.
+fn each_row(
+    connection: &Connection,
+    table: &str,
+    mut act: impl FnMut(&StrictRow<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).map_err(database_error)?;
+    let mut rows = statement.query([]).map_err(database_error)?;
+    while let Some(row) = rows.next().map_err(database_error)? {
+        act(&StrictRow::new(table, row))?;
+    }
     Ok(())
 }
 
@@ -168,12 +209,7 @@ fn objects(connection: &Connection) -> Result<Vec<(String, String)>, StoreError>
 
 fn check_small_tables(connection: &Connection) -> Result<(), StoreError> {
     for table in SMALL_TABLES {
-        let verdict: String = connection
-            .query_row(&format!("PRAGMA quick_check({table})"), [], |row| row.get(0))
-            .map_err(database_error)?;
-        if verdict != "ok" {
-            return Err(corrupt(format!("table {table}: {verdict}")));
-        }
+        check::look(connection, &format!("PRAGMA integrity_check({table})"))?;
     }
     Ok(())
 }

@@ -11,7 +11,6 @@ use tempfile::TempDir;
 use xbr_core::payload::DataKey;
 use xbr_core::{Amount, ApiId, KeyId};
 
-use super::database::Database;
 use super::job::job;
 use super::rows::database_error;
 use super::vault::Vault;
@@ -45,9 +44,7 @@ fn rig() -> Rig {
         failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
     };
     connection.commit_hook(Some(hook)).unwrap();
-    let reading = connect(&path).unwrap();
-    let store =
-        start(path, lock, Database::new(connection, vault()), Database::new(reading, vault())).unwrap();
+    let store = start(path, lock, connection, vault()).unwrap();
     Rig { store, commits, failures, _dir: dir }
 }
 
@@ -156,7 +153,7 @@ async fn a_commit_that_never_began_is_refused_for_the_whole_round() {
         database.control(
             "INSERT INTO channel_close
              VALUES (1, zeroblob(16), 1, zeroblob(32), 1, zeroblob(32), zeroblob(32), 0, zeroblob(65),
-                 zeroblob(65))",
+                 zeroblob(65), zeroblob(16))",
         )
     });
     rig.store.queue(job);

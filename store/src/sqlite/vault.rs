@@ -1,9 +1,14 @@
-//! How data keys lie in the database: in a secretbox under the master key, together with their id, so that no
-//! row's key passes for another's.
+//! What the master key does for the database. Data keys lie there in a secretbox under it, together with their id, so
+//! that no row's key passes for another's. Every row has a code under it, so that none that was damaged or changed
+//! passes for what was stored. An older copy of the whole database does: that shows only against the market maker's
+//! books.
 
+use std::fmt;
+
+use rusqlite::types::ValueRef;
 use xbr_core::KeyId;
 use xbr_core::crypto::{
-    Entropy, NONCE_LEN, SECRETBOX_OVERHEAD, UserspaceEntropy, secretbox_open, secretbox_seal,
+    Entropy, NONCE_LEN, SECRETBOX_OVERHEAD, UserspaceEntropy, keccak256, secretbox_open, secretbox_seal,
 };
 use xbr_core::payload::DataKey;
 use zeroize::Zeroizing;
@@ -17,15 +22,50 @@ const VERIFIER: &[u8] = b"xbr-store: the master key opens this";
 /// Bytes of a sealed data key: 24 nonce, 16 tag, 16 key id, 32 data key.
 pub(super) const SEALED_LEN: usize = SECRETBOX_OVERHEAD + KeyId::LEN + 32;
 
-/// Seals and opens with the master key.
-#[derive(Debug, Clone)]
+/// Bytes of the code that authenticates a row.
+pub(super) const MAC_LEN: usize = 16;
+
+/// Tells the key of the codes from every other use of the master key.
+const MAC_KEY: &[u8] = b"xbr-store: the key that authenticates rows";
+
+/// Seals and opens with the master key, and authenticates rows under it.
+#[derive(Clone)]
 pub(super) struct Vault {
     master: MasterKey,
+    mac_key: Zeroizing<[u8; 32]>,
 }
 
 impl Vault {
     pub(super) fn new(master: MasterKey) -> Self {
-        Self { master }
+        let text = Zeroizing::new([MAC_KEY, master.expose_secret()].concat());
+        let mac_key = Zeroizing::new(keccak256(&text));
+        Self { master, mac_key }
+    }
+
+    /// The code of a row: over its table and all its columns with their names, types and lengths. Keccak is a sponge,
+    /// so that a key in front makes it a code that nobody can continue.
+    pub(super) fn mac<'a>(
+        &self,
+        table: &str,
+        columns: impl IntoIterator<Item = (&'a str, ValueRef<'a>)>,
+    ) -> [u8; MAC_LEN] {
+        let mut text = Zeroizing::new(Vec::with_capacity(1024));
+        text.extend_from_slice(self.mac_key.as_slice());
+        part(&mut text, b'T', table.as_bytes());
+        for (name, value) in columns {
+            part(&mut text, b'C', name.as_bytes());
+            match value {
+                ValueRef::Null => part(&mut text, b'n', &[]),
+                ValueRef::Integer(integer) => part(&mut text, b'i', &integer.to_be_bytes()),
+                ValueRef::Real(real) => part(&mut text, b'r', &real.to_be_bytes()),
+                ValueRef::Text(bytes) => part(&mut text, b't', bytes),
+                ValueRef::Blob(bytes) => part(&mut text, b'b', bytes),
+            }
+        }
+        let hash = keccak256(&text);
+        let mut mac = [0; MAC_LEN];
+        mac.copy_from_slice(&hash[..MAC_LEN]);
+        mac
     }
 
     pub(super) fn seal_verifier(&self) -> Vec<u8> {
@@ -56,6 +96,19 @@ impl Vault {
         }
         let secret = Zeroizing::new(<[u8; 32]>::try_from(secret).map_err(|_| "is not 32 bytes")?);
         Ok(DataKey::from_bytes(*secret))
+    }
+}
+
+/// One part of what a code covers: what it is, how long, and its bytes.
+fn part(text: &mut Vec<u8>, kind: u8, bytes: &[u8]) {
+    text.push(kind);
+    text.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+    text.extend_from_slice(bytes);
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Vault(..)")
     }
 }
 

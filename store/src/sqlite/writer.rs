@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
 
+use rusqlite::InterruptHandle;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
@@ -36,6 +37,9 @@ pub(super) struct Writer {
     pub(super) pending: Arc<Pending>,
     pub(super) reader: Sender<reader::Request>,
     pub(super) reader_thread: JoinHandle<()>,
+    /// Cuts the look through the database short.
+    pub(super) checking_ends: InterruptHandle,
+    pub(super) check_thread: JoinHandle<()>,
     /// Held while the database is open: it keeps other processes out.
     pub(super) lock: File,
 }
@@ -146,9 +150,13 @@ impl Writer {
             }
         }
         drop(self.commands);
+        self.checking_ends.interrupt();
         let stopped = self.reader.send(reader::Request::Stop);
         if stopped.is_err() || self.reader_thread.join().is_err() {
             warn!("the reading thread of the store had ended before");
+        }
+        if self.check_thread.join().is_err() {
+            warn!("the checking thread of the store had failed");
         }
         // Last, so that the write-ahead log is emptied into the database.
         if let Err(error) = self.database.close() {

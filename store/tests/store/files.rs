@@ -2,19 +2,15 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::Connection;
 use xbr_store::{KeyLookup, MasterKey, SqliteStore, Store, StoreError};
 
 use crate::support::{
-    MASTER, channel, channel_id, close, close_evidence, contents, key, key_id, nth_sale, open, sale,
+    MASTER, beside, channel, channel_id, close, close_evidence, contents, key, key_id, nth_sale, open, sale,
     sell_evidence, state,
 };
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    PathBuf::from(format!("{}{suffix}", path.display()))
-}
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -47,17 +43,23 @@ async fn fill(store: &dyn Store) {
 }
 
 #[tokio::test]
-async fn a_store_of_schema_version_1_is_read_as_it_was_written() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("seller.db");
-    Connection::open(&path).unwrap().execute_batch(include_str!("v1.sql")).unwrap();
-    let store = open(&path);
+async fn a_store_of_any_schema_version_is_read_as_it_was_written() {
     let expected = xbr_store::MemoryStore::new();
     fill(&expected).await;
-    assert_eq!(contents(&store).await, contents(&expected).await);
-    let last = sale(2, state(4, 999_000), state(u32::MAX, 0));
-    assert_eq!(store.sale(channel_id(2), last.state.seq).await, Ok(Some(last)));
-    store.commit_sale(nth_sale(3, 1)).await.unwrap();
+    for (version, text) in [(1, include_str!("v1.sql")), (2, include_str!("v2.sql"))] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seller.db");
+        Connection::open(&path).unwrap().execute_batch(text).unwrap();
+        for start in 1..=2 {
+            let store = open(&path);
+            assert_eq!(contents(&store).await, contents(&expected).await, "version {version}, start {start}");
+            store.close().await.unwrap();
+        }
+        let store = open(&path);
+        let last = sale(2, state(4, 999_000), state(u32::MAX, 0));
+        assert_eq!(store.sale(channel_id(2), last.state.seq).await, Ok(Some(last)));
+        store.commit_sale(nth_sale(3, 1)).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -1,13 +1,15 @@
 //! Records to store, both stores behind one trait, and comparisons.
 
 use std::num::NonZeroU64;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use xbr_core::channel::{Channel, ChannelState, ChannelTerms, CloseRecord, OwnClose, SaleRecord};
 use xbr_core::payload::DataKey;
 use xbr_core::wire::{CloseRequest, SellRequest};
 use xbr_core::{Address, Amount, ApiId, BuyerKey, ChannelId, ChannelSeq, KeyId, MarketId, Signature};
-use xbr_store::{Evidence, EvidenceRequest, KeyFilter, KeyLookup, KeyRecord, MasterKey, SqliteStore, Store};
+use xbr_store::{
+    Evidence, EvidenceRequest, KeyFilter, KeyLookup, KeyRecord, MasterKey, SqliteStore, Store, StoreError,
+};
 
 pub(crate) const MASTER: [u8; 32] = [0x4d; 32];
 /// What each channel of a test begins with, in units.
@@ -15,6 +17,11 @@ pub(crate) const DEPOSIT: u128 = 1_000_000;
 
 pub(crate) fn open(path: &Path) -> SqliteStore {
     SqliteStore::open(path, MasterKey::from_bytes(MASTER)).unwrap()
+}
+
+/// A file that belongs to a store.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    PathBuf::from(format!("{}{suffix}", path.display()))
 }
 
 pub(crate) fn units(units: u128) -> Amount {
@@ -146,16 +153,20 @@ pub(crate) fn shown(lookup: &KeyLookup) -> String {
 
 /// Everything that can be read of a store, for keys 0 to 15 and channels 0 to 3, seq 0 to 63.
 pub(crate) async fn contents(store: &dyn Store) -> Vec<String> {
-    let mut contents: Vec<_> =
-        store.channels().await.unwrap().iter().map(|channel| format!("{channel:?}")).collect();
+    try_contents(store).await.unwrap()
+}
+
+/// The same, or the first error.
+pub(crate) async fn try_contents(store: &dyn Store) -> Result<Vec<String>, StoreError> {
+    let mut contents: Vec<_> = store.channels().await?.iter().map(|channel| format!("{channel:?}")).collect();
     for n in 0..4 {
         for seq in 0..64 {
-            let sale = store.sale(channel_id(n), ChannelSeq::new(seq)).await.unwrap();
+            let sale = store.sale(channel_id(n), ChannelSeq::new(seq)).await?;
             contents.extend(sale.map(|sale| format!("{sale:?}")));
         }
     }
     for n in 0..16 {
-        contents.push(shown(&store.key(key_id(n)).await.unwrap()));
+        contents.push(shown(&store.key(key_id(n)).await?));
     }
     let api_id = key(0).api_id;
     for filter in [
@@ -165,8 +176,8 @@ pub(crate) async fn contents(store: &dyn Store) -> Vec<String> {
         KeyFilter::Old { now_ns: 1_700_000_300_000_000_000, made_before_ns: 0, keep: NonZeroU64::new(2) },
         KeyFilter::Old { now_ns: 0, made_before_ns: 1_700_000_000_000_000_001, keep: None },
     ] {
-        contents.push(format!("{:?}", store.keys(api_id, filter, 5).await.unwrap()));
+        contents.push(format!("{:?}", store.keys(api_id, filter, 5).await?));
     }
-    contents.extend(store.evidence().await.unwrap().iter().map(|evidence| format!("{evidence:?}")));
-    contents
+    contents.extend(store.evidence().await?.iter().map(|evidence| format!("{evidence:?}")));
+    Ok(contents)
 }
