@@ -12,8 +12,8 @@ use std::time::Duration;
 use actix::prelude::*;
 use support::fake_market::{FakeMarket, Told, refused, with};
 use support::{
-    API, CHANNEL, PanickingClock, StoppedClock, after, api, buyer, close, every, market_maker, pause_time,
-    sale, sale_on, seller_options, state,
+    API, CHANNEL, PanickingClock, StoppedClock, after, api, buyer, close, every, guarded, guarded_close,
+    market_maker, pause_time, sale, sale_on, seller_options, state,
 };
 use tokio::time::advance;
 use xbr_actors::messages::{CloseChannel, MarketError, MarketPort, Sell, SessionLost};
@@ -100,7 +100,8 @@ impl Market {
     }
 
     async fn sell(&self, request: SellRequest) -> Result<SellReceipt, SaleReject> {
-        self.seller.send(Sell { request }).await.unwrap()
+        let channel_id = request.channel_id;
+        guarded(channel_id, self.seller.send(Sell { request }).await.unwrap())
     }
 
     async fn told(&self) -> Vec<Told> {
@@ -418,14 +419,14 @@ async fn a_market_maker_that_fell_behind_halts_the_channel_at_the_start() {
 async fn a_close_is_signed_for_the_configured_market_maker_only() {
     let it = selling().await;
     let request = close(state(1, 1000), true);
-    let send = |request| it.seller.send(CloseChannel { request });
+    let send = async |request| guarded_close(it.seller.send(CloseChannel { request }).await.unwrap());
     let mut other = request.clone();
     other.market_maker = Address::new([9; 20]);
-    assert_eq!(send(other).await.unwrap(), Err(CloseReject::UnexpectedDelegate));
+    assert_eq!(send(other).await, Err(CloseReject::UnexpectedDelegate));
     let mut other = request.clone();
     other.channel_id = ChannelId::new([9; 16]);
-    assert_eq!(send(other).await.unwrap(), Err(CloseReject::UnexpectedChannel));
-    assert!(send(request).await.unwrap().is_ok());
+    assert_eq!(send(other).await, Err(CloseReject::UnexpectedChannel));
+    assert!(send(request).await.is_ok());
     let key = it.key().await;
     assert_eq!(it.sell(sale(key, state(2, 965), 35)).await, Err(SaleReject::ChannelClosed));
 }
