@@ -9,7 +9,9 @@ use std::sync::Arc;
 use actix::prelude::*;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use support::{CHANNEL, StoppedClock, buyer, close, sale, sale_on, seller_key, state, terms_of};
+use support::{
+    CHANNEL, StoppedClock, buyer, close, guarded, guarded_close, sale, sale_on, seller_key, state, terms_of,
+};
 use tokio::sync::oneshot;
 use xbr_actors::ledger::{
     Attach, CommitClose, CommitSale, LedgerOptions, Load, Observe, PreparedClose, PreparedSale,
@@ -64,7 +66,8 @@ fn prepared(request: &SellRequest) -> PreparedSale {
 fn commit(ledger: &Addr<ChannelLedger>, request: &SellRequest) -> impl Future<Output = SaleAnswer> + use<> {
     let preparing = std::future::ready(Ok(prepared(request))).boxed();
     let answer = ledger.send(CommitSale { request: request.clone(), preparing });
-    async { answer.await.unwrap() }
+    let channel_id = request.channel_id;
+    async move { guarded(channel_id, answer.await.unwrap()) }
 }
 
 async fn commit_close(
@@ -77,7 +80,7 @@ async fn commit_close(
         signature: message.sign(&*seller_key()).unwrap(),
     };
     let preparing = std::future::ready(Ok(prepared)).boxed();
-    ledger.send(CommitClose { request: request.clone(), preparing }).await.unwrap()
+    guarded_close(ledger.send(CommitClose { request: request.clone(), preparing }).await.unwrap())
 }
 
 /// The n-th sale of a channel that began at seq 1 with 1000 XBR.
@@ -121,7 +124,7 @@ async fn sales_are_judged_in_order_of_arrival_however_long_their_preparation_tak
         settle().await;
     }
     for (answer, request) in join_all(answers).await.into_iter().zip(&requests) {
-        assert_eq!(answer.unwrap().unwrap().channel_seq, request.channel_seq);
+        assert_eq!(guarded(CHANNEL, answer.unwrap()).unwrap().channel_seq, request.channel_seq);
     }
     assert_eq!(status(&ledger).await.channel.sales, 3);
 }

@@ -20,7 +20,8 @@ use std::time::Duration;
 use actix::prelude::*;
 use support::fake_market::{FakeMarket, Told, with};
 use support::{
-    API, CHANNEL, URI, after, api, buyer, close, every, market_maker, sale, seller_key, seller_options, state,
+    API, CHANNEL, URI, after, api, buyer, close, every, guarded, guarded_close, market_maker, sale,
+    seller_key, seller_options, state,
 };
 use tokio::sync::mpsc;
 use xbr_actors::messages::{MarketError, MarketPort};
@@ -111,7 +112,7 @@ async fn a_whole_life(it: Fixture) {
     assert_eq!(handle.publish("com.topic", wrapped.clone()).await, Ok(()));
     assert_eq!(it.told().await.last(), Some(&expected));
 
-    let receipt = handle.sell(sale(wrapped.key_id, state(2, 965), 35)).await.unwrap();
+    let receipt = guarded(CHANNEL, handle.sell(sale(wrapped.key_id, state(2, 965), 35)).await).unwrap();
     let key = sealed_box_open(&buyer().0, &receipt.sealed_key).unwrap();
     let key = DataKey::from_bytes(key[..].try_into().unwrap());
     assert_eq!(key.decrypt(&wrapped.ciphertext).unwrap(), [0x82, 1, 2], "the buyer reads the payload");
@@ -121,7 +122,7 @@ async fn a_whole_life(it: Fixture) {
     assert_eq!(balance[0].local.channel.earned, Amount::from_xbr(35));
     assert_eq!(balance[0].remote.as_ref().unwrap().state(), state(2, 965));
 
-    let closed = handle.close_channel(close(state(2, 965), true)).await.unwrap();
+    let closed = guarded_close(handle.close_channel(close(state(2, 965), true)).await).unwrap();
     assert_eq!((closed.delegate, closed.is_final), (handle.address(), true));
     let late = handle.sell(sale(wrapped.key_id, state(3, 930), 35)).await;
     assert_eq!(late, Err(SaleReject::ChannelClosed));

@@ -4,8 +4,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failure is a panic here")]
 
-#[path = "support/chance.rs"]
-mod chance;
 mod support;
 
 use std::collections::BTreeMap;
@@ -13,9 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use chance::Chance;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use support::chance::Chance;
+use support::guard::Guard;
 use support::{CHANNEL, StoppedClock, buyer, seller_key, state, terms_of};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -386,6 +385,15 @@ async fn whatever_happens_the_rules_of_the_channel_hold() {
                 answer if is_unavailable(answer) => failed += 1,
                 Err(_) => refused += 1,
             }
+        }
+        let mut guard = Guard::default();
+        for ((channel_id, _), receipt) in &answers {
+            let state = ChannelState { seq: receipt.channel_seq, balance: receipt.balance };
+            guard.sale_signed(*channel_id, state, receipt.signature);
+        }
+        for (request, receipt) in closings.iter().filter_map(|(it, answer)| Some((it, answer.as_ref().ok()?)))
+        {
+            guard.close_signed(request.channel_id, request.state(), receipt.is_final, receipt.signature);
         }
         let finals = closings.iter().filter_map(|(_, answer)| answer.as_ref().ok()).filter(|it| it.is_final);
         for receipt in finals {

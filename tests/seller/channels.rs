@@ -57,14 +57,13 @@ async fn a_market_maker_that_fell_behind_halts_the_channel_at_the_start() {
 async fn a_close_is_signed_for_the_configured_market_maker_only() {
     let it = selling().await;
     let request = close(state(1, 1000), true);
-    let send = |request| it.seller.send(CloseChannel { request });
     let mut other = request.clone();
     other.market_maker = Address::new([9; 20]);
-    assert_eq!(send(other).await.unwrap(), Err(CloseReject::UnexpectedDelegate));
+    assert_eq!(it.close_channel(other).await, Err(CloseReject::UnexpectedDelegate));
     let mut other = request.clone();
     other.channel_id = ChannelId::new([9; 16]);
-    assert_eq!(send(other).await.unwrap(), Err(CloseReject::UnexpectedChannel));
-    assert!(send(request).await.unwrap().is_ok());
+    assert_eq!(it.close_channel(other).await, Err(CloseReject::UnexpectedChannel));
+    assert!(it.close_channel(request).await.is_ok());
     let key = it.key().await;
     assert_eq!(it.sell(sale(key, state(2, 965), 35)).await, Err(SaleReject::ChannelClosed));
 }

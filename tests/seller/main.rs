@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use support::fake_market::{FakeMarket, Told, with};
-use support::{StoppedClock, after, api, every, pause_time, seller_options};
+use support::{StoppedClock, after, api, every, guarded, guarded_close, pause_time, seller_options};
 use xbr_actors::messages::{CloseChannel, MarketError, MarketPort, Sell, SessionLost};
 use xbr_actors::seller::{AddApi, Observe, Start, Stop};
 use xbr_actors::{Clock, Seller, SellerOptions, SellerState, SellerStatus, StartError};
@@ -98,11 +98,12 @@ impl Market {
     }
 
     async fn sell(&self, request: SellRequest) -> Result<SellReceipt, SaleReject> {
-        self.seller.send(Sell { request }).await.unwrap()
+        let channel_id = request.channel_id;
+        guarded(channel_id, self.seller.send(Sell { request }).await.unwrap())
     }
 
     async fn close_channel(&self, request: CloseRequest) -> Result<CloseReceipt, CloseReject> {
-        self.seller.send(CloseChannel { request }).await.unwrap()
+        guarded_close(self.seller.send(CloseChannel { request }).await.unwrap())
     }
 
     async fn told(&self) -> Vec<Told> {

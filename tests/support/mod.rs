@@ -1,21 +1,25 @@
-//! What the tests of the actors share: a market maker that is an actor, a clock that stands still, a signer that
-//! fails the test on a contradiction, and claims to sell.
+//! What the tests of the actors share: a market maker that is an actor, a clock that stands still, a guard that fails
+//! the test when receipts contradict each other, and claims to sell.
 
 #![allow(dead_code, reason = "each test uses its own part")]
 #![allow(missing_docs, unreachable_pub, missing_debug_implementations, reason = "a module of tests")]
 
+pub(crate) mod chance;
 pub mod fake_market;
+pub(crate) mod guard;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use guard::Guard;
 use xbr_actors::key_series::SeriesOptions;
 use xbr_actors::{ApiOptions, Clock, Rotation, SellerOptions};
 use xbr_core::channel::{ChannelState, ChannelTerms};
 use xbr_core::crypto::UserspaceEntropy;
 use xbr_core::offer::{OfferTerms, UriPrefix};
-use xbr_core::wire::{CloseRequest, MarketDomain, SellRequest};
+use xbr_core::wire::{CloseReceipt, CloseRequest, MarketDomain, SellReceipt, SellRequest};
 use xbr_core::{
     Address, Amount, ApiId, BuyerKey, ChannelId, ChannelSeq, DelegateKey, Eip712, KeyId, MarketId, Signature,
     Signer,
@@ -29,6 +33,18 @@ pub const URI: &str = "io.crossbar.example";
 
 thread_local! {
     static PAUSED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    /// What was signed in this test. A signature is made ahead of its turn: it counts when its receipt leaves.
+    static GUARD: RefCell<Guard> = RefCell::new(Guard::default());
+}
+
+/// The answer to a sale, which fails the test when it is signed in contradiction to another.
+pub fn guarded<E>(channel_id: ChannelId, answer: Result<SellReceipt, E>) -> Result<SellReceipt, E> {
+    answer.inspect(|receipt| GUARD.with_borrow_mut(|guard| guard.sold(&terms_of(channel_id), receipt)))
+}
+
+/// The same for a close of [`CHANNEL`].
+pub fn guarded_close<E>(answer: Result<CloseReceipt, E>) -> Result<CloseReceipt, E> {
+    answer.inspect(|receipt| GUARD.with_borrow_mut(|guard| guard.closed(&terms_of(CHANNEL), receipt)))
 }
 
 /// Pauses the time of this test, once. From then on it jumps to the next timer whenever the test has nothing to do,
