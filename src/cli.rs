@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use xbr_core::ChannelId;
 
 /// What the help ends with.
 const EPILOGUE: &str = "\
@@ -10,6 +11,8 @@ Examples:
   xbr-seller keygen --out seller.key       make the key that you sell with
   xbr-seller config check seller.toml      see what is wrong before it matters
   xbr-seller run --config seller.toml      sell, until SIGTERM or SIGINT
+  xbr-seller channels --config seller.toml  see what was earned, also while it runs
+  xbr-seller close --config seller.toml    close a channel on the chain, when it is stopped
   tail -f prices.jsonl | xbr-seller run --config seller.toml
                                            sell what another program writes, a JSON value a line
 
@@ -33,6 +36,10 @@ pub struct Cli {
 pub enum Command {
     /// Sell, until SIGTERM or SIGINT
     Run(RunArgs),
+    /// Tell what the store holds of every paying channel, also while the service runs
+    Channels(ChannelsArgs),
+    /// Close a paying channel on the chain, for good; the service must be stopped
+    Close(CloseArgs),
     /// Make a key in a new file that only you can read
     Keygen(KeygenArgs),
     /// Look into a configuration
@@ -46,6 +53,40 @@ pub struct RunArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE", env = "XBR_SELLER_CONFIG")]
     pub config: PathBuf,
+}
+
+/// `channels`
+#[derive(Debug, Args)]
+pub struct ChannelsArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "XBR_SELLER_CONFIG")]
+    pub config: PathBuf,
+    /// Print one JSON document; amounts are exact decimal XBR, as strings
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `close`
+#[derive(Debug, Args)]
+pub struct CloseArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "XBR_SELLER_CONFIG")]
+    pub config: PathBuf,
+    /// The channel; needed when there are several
+    #[arg(long, value_name = "OID")]
+    pub channel: Option<ChannelId>,
+    /// Sign for seller.close_at, as the market maker does off the chain, which a living chain refuses
+    #[arg(long, conflicts_with = "at_block")]
+    pub cooperative: bool,
+    /// Sign for this block instead of the newest one; at most 1,440 blocks old
+    #[arg(long, value_name = "N")]
+    pub at_block: Option<u64>,
+    /// Check everything and say what would be signed; sign and send nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// `keygen`

@@ -88,15 +88,7 @@ pub async fn run(
     secrets: Secrets,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServiceError> {
-    let master_key = config.store.master_key(secrets.master_key)?;
-    let path = config.store.path.clone();
-    let opening = tokio::task::spawn_blocking(move || SqliteStore::open(path, master_key));
-    let store = opening.await.map_err(|_| StoreError::Closed)??;
-
-    let mut options =
-        SellerOptions::new(config.seller.market_maker, Arc::new(secrets.delegate), Arc::new(store.clone()));
-    config.seller.apply(&mut options);
-    let seller = SellerHandle::spawn(options, config.market.options(secrets.auth))?;
+    let (store, seller) = open(&config, secrets).await?;
     let (feeds_end, feeds_stop) = watch::channel(None);
     let mut feeds = JoinSet::new();
     let result = tokio::select! {
@@ -117,6 +109,25 @@ pub async fn run(
     close(&store, grace).await;
     tracing::info!("stopped");
     result
+}
+
+/// Opens the store, and makes a seller over it that is not started.
+///
+/// # Errors
+/// [`ServiceError`].
+pub(crate) async fn open(
+    config: &Config,
+    secrets: Secrets,
+) -> Result<(SqliteStore, SellerHandle), ServiceError> {
+    let master_key = config.store.master_key(secrets.master_key)?;
+    let path = config.store.path.clone();
+    let opening = tokio::task::spawn_blocking(move || SqliteStore::open(path, master_key));
+    let store = opening.await.map_err(|_| StoreError::Closed)??;
+    let mut options =
+        SellerOptions::new(config.seller.market_maker, Arc::new(secrets.delegate), Arc::new(store.clone()));
+    config.seller.apply(&mut options);
+    let seller = SellerHandle::spawn(options, config.market.options(secrets.auth))?;
+    Ok((store, seller))
 }
 
 /// Starts, and goes on for as long as the seller lives.
@@ -172,7 +183,8 @@ async fn report_start(config: &Config, seller: &SellerHandle) {
     }
 }
 
-async fn close(store: &SqliteStore, patience: Duration) {
+/// Closes the store; one that takes longer is left as after a crash.
+pub(crate) async fn close(store: &SqliteStore, patience: Duration) {
     match timeout(patience, store.close()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "cannot close the store"),

@@ -13,8 +13,10 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
-use xbr_core::channel::{Channel, ChannelState, ChannelTerms, Reconcile, Reconciliation};
-use xbr_core::reject::{CloseReject, SaleReject};
+use xbr_core::channel::{
+    Channel, ChannelState, ChannelTerms, OwnClose, OwnCloseDecision, Reconcile, Reconciliation,
+};
+use xbr_core::reject::{CloseReject, OwnCloseReject, SaleReject};
 use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
 use xbr_core::{Address, Amount, ChannelId};
 use xbr_store::{Store, StoreError};
@@ -86,6 +88,18 @@ pub struct CommitClose {
     pub request: CloseRequest,
     /// What needs no order, under way.
     pub preparing: PreparingClose,
+}
+
+/// Judge a close from the seller's side and make it durable. The answer comes when it can be sent.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<OwnCloseDecision, OwnCloseReject>")]
+pub struct CommitOwnClose {
+    /// The close, signed.
+    pub close: OwnClose,
+    /// Where the market maker says that the channel stands.
+    pub theirs: ChannelState,
+    /// Whether to judge only.
+    pub dry_run: bool,
 }
 
 impl std::fmt::Debug for CommitSale {
@@ -200,8 +214,13 @@ impl Handler<Attach> for ChannelLedger {
             if channel.terms != terms {
                 tracing::warn!(channel = %terms.channel_id, "the market maker shows other terms than it did");
             }
-            let known = if compare { channel.reconcile(theirs) } else { channel.reconciliation };
-            return Box::pin(actix::fut::ready(Ok(known)));
+            let (ours, before) = (channel.state, channel.reconciliation);
+            let reconciliation = if compare { channel.reconcile(theirs) } else { before };
+            if reconciliation == before {
+                return Box::pin(actix::fut::ready(Ok(before)));
+            }
+            let noted = self.options.store.note_comparison(terms.channel_id, ours, theirs);
+            return Box::pin(noted.into_actor(self).map(move |result, _, _| result.map(|()| reconciliation)));
         }
         let channel_id = terms.channel_id;
         let channel = Channel::adopt(terms, theirs);
@@ -253,6 +272,19 @@ impl Handler<CommitClose> for ChannelLedger {
         Box::pin(async move {
             answer.await.unwrap_or(Err(CloseReject::Unavailable { reason: "the ledger failed" }))
         })
+    }
+}
+
+impl Handler<CommitOwnClose> for ChannelLedger {
+    type Result = ResponseFuture<Result<OwnCloseDecision, OwnCloseReject>>;
+
+    fn handle(&mut self, message: CommitOwnClose, ctx: &mut Self::Context) -> Self::Result {
+        match self.decide_own_close(&message) {
+            Ok(OwnCloseDecision::Commit) if !message.dry_run => {
+                self.commit_own_close(message.close, ctx.address())
+            }
+            judged => Box::pin(async move { judged }),
+        }
     }
 }
 

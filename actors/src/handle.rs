@@ -12,6 +12,7 @@ use xbr_core::reject::{CloseReject, SaleReject};
 use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
 use xbr_core::{Address, ApiId, ProviderId, Value};
 
+use crate::closing::{Close, CloseError, CloseOptions, CloseReport};
 use crate::key_series::KeyRotated;
 use crate::market_maker::{MarketMaker, MarketOptions};
 use crate::messages::{CloseChannel, MarketError, MarketPort, Publish, Sell};
@@ -219,6 +220,16 @@ impl SellerHandle {
     pub async fn close_channel(&self, request: CloseRequest) -> Result<CloseReceipt, CloseReject> {
         let gone = Err(CloseReject::Unavailable { reason: "the seller has gone" });
         self.seller.send(CloseChannel { request }).await.unwrap_or(gone)
+    }
+
+    /// Closes a paying channel for good, on the chain, through the market maker. Nothing is sold on it from the moment
+    /// the close is stored, which is before it is sent. A seller that is not started joins for the purpose.
+    ///
+    /// # Errors
+    /// [`CloseError`]; up to [`CloseError::Unsigned`] nothing has changed, and after [`CloseError::NotTaken`] closing
+    /// the same channel again sends the same close again.
+    pub async fn close(&self, options: CloseOptions) -> Result<CloseReport, CloseError> {
+        self.seller.send(Close(options)).await.unwrap_or(Err(CloseError::Gone))
     }
 
     /// Where the seller stands, and how it changes.

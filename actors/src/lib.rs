@@ -13,6 +13,7 @@
 
 mod channel_ledger;
 mod clock;
+pub mod closing;
 mod compute;
 mod handle;
 mod in_flight;
@@ -29,6 +30,7 @@ mod wrapper;
 
 pub use channel_ledger::{ChannelLedger, ChannelStatus};
 pub use clock::{Clock, SystemClock};
+pub use closing::{CloseAt, CloseError, CloseOptions, CloseOutcome, CloseReport};
 pub use handle::{SellerHandle, SpawnError};
 pub use key_series::{KeyRotated, KeySeries, Rotation};
 pub use market_maker::{MarketMaker, MarketOptions};
@@ -39,6 +41,8 @@ pub use wrapper::{WrapError, Wrapped, Wrapper};
 
 /// The messages of the [`ChannelLedger`].
 pub mod ledger {
-    pub use crate::channel_ledger::{Attach, CommitClose, CommitSale, LedgerOptions, Load, Observe};
+    pub use crate::channel_ledger::{
+        Attach, CommitClose, CommitOwnClose, CommitSale, LedgerOptions, Load, Observe,
+    };
     pub use crate::sale::{PreparedClose, PreparedSale, PreparingClose, PreparingSale};
 }

@@ -9,8 +9,9 @@ use actix::prelude::*;
 use xbr_core::reject::ArgumentError;
 use xbr_core::signer::Signer;
 use xbr_core::wire::{
-    ByChannel, ByDelegate, ByKey, ChannelBalance, ChannelIds, ChannelInfo, ChannelType, ChannelsByDelegate,
-    MarketConfig, MarketDomain, UnsignedOffer, active_channel, uri,
+    ByChannel, ByDelegate, ByKey, ChannelBalance, ChannelClosing, ChannelIds, ChannelInfo, ChannelType,
+    ChannelsByDelegate, GetStatus, MarketConfig, MarketDomain, MarketStatus, UnsignedOffer, active_channel,
+    uri,
 };
 use xbr_core::{ProviderId, Value};
 use xbr_wamp::{Call, CallError, CallResult, Dial, IncomingEvent, Invoke, Session};
@@ -18,8 +19,8 @@ use xbr_wamp::{Call, CallError, CallResult, Dial, IncomingEvent, Invoke, Session
 use crate::compute::on_worker;
 use crate::in_flight::InFlight;
 use crate::messages::{
-    FetchActiveChannel, FetchBalance, FetchChannel, FetchChannels, FetchConfig, Join, Leave, MarketError,
-    PlaceOffer, Publish, RevokeOffer, SessionLost,
+    FetchActiveChannel, FetchBalance, FetchChannel, FetchChannels, FetchConfig, FetchStatus, Join, Leave,
+    MarketError, PlaceOffer, Publish, RevokeOffer, SessionLost, SubmitClose,
 };
 use crate::seller::MarketWatch;
 
@@ -265,6 +266,14 @@ impl Handler<FetchConfig> for MarketMaker {
     }
 }
 
+impl Handler<FetchStatus> for MarketMaker {
+    type Result = ResponseFuture<Result<MarketStatus, MarketError>>;
+
+    fn handle(&mut self, _: FetchStatus, _: &mut Self::Context) -> Self::Result {
+        self.call(Call::new(uri::GET_STATUS).args(GetStatus.to_args()), MarketStatus::parse)
+    }
+}
+
 impl Handler<FetchActiveChannel> for MarketMaker {
     type Result = ResponseFuture<Result<Option<ChannelInfo>, MarketError>>;
 
@@ -360,6 +369,15 @@ impl Handler<RevokeOffer> for MarketMaker {
     fn handle(&mut self, message: RevokeOffer, _: &mut Self::Context) -> Self::Result {
         let args = ByKey { key_id: message.key_id }.to_args();
         self.call(Call::new(uri::REVOKE_OFFER).args(args), |_| Ok(()))
+    }
+}
+
+impl Handler<SubmitClose> for MarketMaker {
+    type Result = ResponseFuture<Result<ChannelClosing, MarketError>>;
+
+    fn handle(&mut self, message: SubmitClose, _: &mut Self::Context) -> Self::Result {
+        let args = message.request.to_args();
+        self.call(Call::new(uri::CLOSE_CHANNEL).args(args), ChannelClosing::parse)
     }
 }
 

@@ -8,7 +8,8 @@ use thiserror::Error;
 use xbr_core::offer::KeyOffer;
 use xbr_core::reject::{ArgumentError, CloseReject, SaleReject};
 use xbr_core::wire::{
-    Args, ChannelBalance, ChannelInfo, CloseReceipt, CloseRequest, MarketConfig, SellReceipt, SellRequest,
+    Args, ChannelBalance, ChannelClosing, ChannelInfo, CloseReceipt, CloseRequest, MarketCloseRequest,
+    MarketConfig, MarketStatus, SellReceipt, SellRequest,
 };
 use xbr_core::{Address, ChannelId, KeyId, ProviderId};
 
@@ -86,6 +87,11 @@ pub struct Leave;
 #[rtype(result = "Result<MarketConfig, MarketError>")]
 pub struct FetchConfig;
 
+/// `xbr.marketmaker.get_status`.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<MarketStatus, MarketError>")]
+pub struct FetchStatus;
+
 /// `xbr.marketmaker.get_active_paying_channel`.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Option<ChannelInfo>, MarketError>")]
@@ -132,6 +138,14 @@ pub struct PlaceOffer {
 pub struct RevokeOffer {
     /// The key.
     pub key_id: KeyId,
+}
+
+/// `xbr.marketmaker.close_channel`: there is one try.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<ChannelClosing, MarketError>")]
+pub struct SubmitClose {
+    /// The close, signed.
+    pub request: MarketCloseRequest,
 }
 
 /// Publish an event and wait for the router's acknowledgement.
@@ -184,12 +198,14 @@ pub struct MarketPort {
     pub join: Recipient<Join>,
     pub leave: Recipient<Leave>,
     pub fetch_config: Recipient<FetchConfig>,
+    pub fetch_status: Recipient<FetchStatus>,
     pub fetch_active_channel: Recipient<FetchActiveChannel>,
     pub fetch_channels: Recipient<FetchChannels>,
     pub fetch_channel: Recipient<FetchChannel>,
     pub fetch_balance: Recipient<FetchBalance>,
     pub place_offer: Recipient<PlaceOffer>,
     pub revoke_offer: Recipient<RevokeOffer>,
+    pub submit_close: Recipient<SubmitClose>,
     pub publish: Recipient<Publish>,
     pub serve: Recipient<Serve>,
     pub withdraw: Recipient<Withdraw>,
@@ -203,24 +219,28 @@ impl MarketPort {
             + Handler<Join>
             + Handler<Leave>
             + Handler<FetchConfig>
+            + Handler<FetchStatus>
             + Handler<FetchActiveChannel>
             + Handler<FetchChannels>
             + Handler<FetchChannel>
             + Handler<FetchBalance>
             + Handler<PlaceOffer>
             + Handler<RevokeOffer>
+            + Handler<SubmitClose>
             + Handler<Publish>
             + Handler<Serve>
             + Handler<Withdraw>,
         A::Context: ToEnvelope<A, Join>
             + ToEnvelope<A, Leave>
             + ToEnvelope<A, FetchConfig>
+            + ToEnvelope<A, FetchStatus>
             + ToEnvelope<A, FetchActiveChannel>
             + ToEnvelope<A, FetchChannels>
             + ToEnvelope<A, FetchChannel>
             + ToEnvelope<A, FetchBalance>
             + ToEnvelope<A, PlaceOffer>
             + ToEnvelope<A, RevokeOffer>
+            + ToEnvelope<A, SubmitClose>
             + ToEnvelope<A, Publish>
             + ToEnvelope<A, Serve>
             + ToEnvelope<A, Withdraw>,
@@ -229,12 +249,14 @@ impl MarketPort {
             join: session.clone().recipient(),
             leave: session.clone().recipient(),
             fetch_config: session.clone().recipient(),
+            fetch_status: session.clone().recipient(),
             fetch_active_channel: session.clone().recipient(),
             fetch_channels: session.clone().recipient(),
             fetch_channel: session.clone().recipient(),
             fetch_balance: session.clone().recipient(),
             place_offer: session.clone().recipient(),
             revoke_offer: session.clone().recipient(),
+            submit_close: session.clone().recipient(),
             publish: session.clone().recipient(),
             serve: session.clone().recipient(),
             withdraw: session.clone().recipient(),

@@ -159,8 +159,18 @@ async fn attach(
     Ok(())
 }
 
-/// Whether a channel pays this seller.
+/// Whether a channel pays this seller, and is open.
 pub(crate) fn check_channel(
+    channel: &ChannelInfo,
+    options: &SellerOptions,
+    domain: &MarketDomain,
+) -> Result<(), &'static str> {
+    check_parties(channel, options, domain)?;
+    if channel.state == ChannelStatus::Open { Ok(()) } else { Err("it is not open") }
+}
+
+/// Whether a channel pays this seller.
+pub(crate) fn check_parties(
     channel: &ChannelInfo,
     options: &SellerOptions,
     domain: &MarketDomain,
@@ -176,9 +186,6 @@ pub(crate) fn check_channel(
     }
     if channel.delegate != options.signer.address() {
         return Err("it pays another delegate");
-    }
-    if channel.state != ChannelStatus::Open {
-        return Err("it is not open");
     }
     Ok(())
 }

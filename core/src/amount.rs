@@ -131,6 +131,12 @@ impl Amount {
         self.0.checked_sub(other.0).map(Self)
     }
 
+    /// The units as a number, for what is no amount of money but comes as one, such as a block; `None` above
+    /// 2^64 - 1.
+    pub fn to_u64(self) -> Option<u64> {
+        self.0.try_into().ok()
+    }
+
     /// Whether it is nothing.
     pub fn is_zero(self) -> bool {
         self.0.is_zero()

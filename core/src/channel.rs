@@ -10,6 +10,10 @@
 //! 4. an identical repeat gets the stored receipt, the same `seq` with anything else is refused;
 //! 5. after a final close is signed nothing more is sold, and an identical close is signed identically.
 
+mod own_close;
+
+pub use own_close::{OwnClose, OwnCloseDecision};
+
 use crate::amount::Amount;
 use crate::eip712::ChannelClose;
 use crate::ids::{Address, BuyerKey, ChannelId, ChannelSeq, KeyId, MarketId, Signature};
@@ -86,9 +90,12 @@ pub struct Channel {
     pub surplus: Amount,
     /// Number of sales countersigned here.
     pub sales: u64,
-    /// The final close, once it is signed.
+    /// The final close that the market maker asked for, once it is signed.
     pub closed: Option<CloseRecord>,
-    /// How the market maker's figures related to these when last compared. Not durable: compared anew at each start.
+    /// The final close that was signed to be sent to the market maker, the last one.
+    pub own_close: Option<OwnClose>,
+    /// How the market maker's figures related to this state when they were compared; a state that it signs later says
+    /// that they agree.
     pub reconciliation: Reconciliation,
 }
 
@@ -227,6 +234,7 @@ impl Channel {
             surplus: Amount::ZERO,
             sales: 0,
             closed: None,
+            own_close: None,
             reconciliation: Reconciliation::Equal,
         }
     }
@@ -246,7 +254,7 @@ impl Channel {
         if claim.signed && prior.is_some_and(|prior| prior.is_repeated_by(claim)) {
             return Ok(SaleDecision::Replay);
         }
-        if self.closed.is_some() {
+        if self.is_closed() {
             return Err(SaleReject::ChannelClosed);
         }
         if matches!(self.reconciliation, Reconciliation::Behind { .. }) {
@@ -288,9 +296,14 @@ impl Channel {
         claim: &CloseClaim,
         reconcile: Reconcile,
     ) -> Result<CloseDecision, CloseReject> {
-        if let Some(closed) = &self.closed {
-            let same = claim.signed && claim.is_final && closed.state == claim.state;
-            return if same { Ok(CloseDecision::Replay) } else { Err(CloseReject::ChannelClosed) };
+        if self.is_closed() {
+            let same = claim.signed && claim.is_final && claim.state == self.state;
+            return match self.closed {
+                _ if !same => Err(CloseReject::ChannelClosed),
+                Some(_) => Ok(CloseDecision::Replay),
+                // The end that the seller has signed by itself, asked for by the market maker as well.
+                None => Ok(CloseDecision::Commit { surplus: Amount::ZERO }),
+            };
         }
         let ours = self.state;
         let actual = claim.state.seq;
@@ -327,6 +340,21 @@ impl Channel {
         self.reconciliation
     }
 
+    /// Whether a signed sale shows that the market maker has gone back: more would remain, after all that it has
+    /// signed, or at a sequence number that it has signed before. A state that it signed in between and that never got
+    /// here is no such thing. `prior` is the sale that was made at the claim's sequence number.
+    pub fn is_rolled_back_by(&self, claim: &SaleClaim, prior: Option<&SaleRecord>) -> bool {
+        let theirs = claim.state;
+        let known = prior.is_some_and(|prior| prior.state.balance < theirs.balance);
+        claim.signed && theirs.balance > self.state.balance && (theirs.seq > self.state.seq || known)
+    }
+
+    /// Sells nothing more before the market maker's figures agree again, after a sale that
+    /// [shows](Self::is_rolled_back_by) that they went back.
+    pub fn halt(&mut self, theirs: ChannelState) {
+        self.reconciliation = Reconciliation::Behind { ours: self.state, theirs };
+    }
+
     fn compare(&self, theirs: ChannelState) -> Reconciliation {
         let ours = self.state;
         if theirs == ours {
@@ -341,7 +369,10 @@ impl Channel {
     }
 
     fn advance(&mut self, state: ChannelState, surplus: Amount) {
-        self.state = state;
+        if self.state != state {
+            self.state = state;
+            self.reconciliation = Reconciliation::Equal;
+        }
         self.surplus = self.surplus.checked_add(surplus).unwrap_or(Amount::MAX);
     }
 }

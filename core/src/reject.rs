@@ -6,6 +6,7 @@
 use thiserror::Error;
 
 use crate::amount::Amount;
+use crate::channel::ChannelState;
 use crate::ids::ChannelSeq;
 
 /// Why the arguments of a call are not those of the procedure.
@@ -161,6 +162,43 @@ pub enum CloseReject {
     /// The seller is not running now, or could not make the close durable. The same request may be sent
     /// again.
     #[error("close_channel: not available now: {reason}; repeat the request")]
+    Unavailable {
+        /// Why, in a few words.
+        reason: &'static str,
+    },
+}
+
+/// Why a close from the seller's side is not signed. It is told to the operator only.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum OwnCloseReject {
+    /// The ledger does not know the channel.
+    #[error("the ledger does not know the channel; start the seller once, so that it is adopted")]
+    UnknownChannel,
+    /// A sale or close of it is under way.
+    #[error("a sale is under way on the channel; try again when it is finished")]
+    Busy,
+    /// A sale was made since the state was looked at.
+    #[error("the channel has moved on to seq {}; try again", expected.seq)]
+    MovedOn {
+        /// Where the channel stands.
+        expected: ChannelState,
+        /// Where it was to be closed.
+        actual: ChannelState,
+    },
+    /// The market maker's figures are behind a state that it has signed.
+    #[error(
+        "the market maker says seq {} with {} XBR remaining, which is behind seq {} with {} XBR that it has signed; \
+         settle that with the market's operator first",
+        actual.seq, actual.balance, expected.seq, expected.balance
+    )]
+    RolledBack {
+        /// Where the ledger stands.
+        expected: ChannelState,
+        /// Where the market maker says that it stands.
+        actual: ChannelState,
+    },
+    /// It could not be made durable. Nothing was sent.
+    #[error("the store failed: {reason}; nothing was sent, try again")]
     Unavailable {
         /// Why, in a few words.
         reason: &'static str,

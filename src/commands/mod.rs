@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 
 use thiserror::Error;
+use xbr_actors::CloseError;
+use xbr_store::{MasterKeyError, StoreError};
 
 use crate::cli::{Cli, Command, ConfigCommand};
 use crate::config::ConfigError;
@@ -10,7 +12,9 @@ use crate::logging::LogError;
 use crate::private_file::SecretFileError;
 use crate::service::ServiceError;
 
+mod channels;
 mod check;
+mod close;
 mod keygen;
 mod run;
 
@@ -23,6 +27,18 @@ pub enum Failure {
     /// The service did not start, or ended by itself.
     #[error(transparent)]
     Service(#[from] ServiceError),
+    /// The master key cannot be had.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A channel was not closed.
+    #[error(transparent)]
+    Close(#[from] CloseError),
+    /// It was asked whether to go on, and not answered with yes.
+    #[error("nothing was signed or sent: it was not confirmed; answer with y, or pass --yes")]
+    NotConfirmed,
     /// A key cannot be written.
     #[error(transparent)]
     KeyFile(#[from] SecretFileError),
@@ -64,6 +80,8 @@ impl Failure {
 pub fn execute(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(args) => run::execute(&args),
+        Command::Channels(args) => channels::execute(&args),
+        Command::Close(args) => close::execute(&args),
         Command::Keygen(args) => keygen::execute(&args),
         Command::Config(ConfigCommand::Check { file }) => check::execute(&file),
     }

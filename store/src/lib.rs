@@ -11,8 +11,8 @@
 //!   futures are polled. A read sees every write that was called before it; until it is answered it may see
 //!   later ones too.
 //! * **Compare and swap.** A sale or close is stored only if the channel still stands at the state that it
-//!   was decided upon and is not finally closed; otherwise it fails with [`StoreError::Conflict`] and nothing
-//!   changed. So a later sale of a pipeline cannot be stored after an earlier one failed, and several nodes
+//!   was decided upon and is not finally closed (the same end may be signed for both sides); otherwise it
+//!   fails with [`StoreError::Conflict`] and nothing changed. So a later sale of a pipeline cannot be stored after an earlier one failed, and several nodes
 //!   can share one store.
 //! * **Failures are of two kinds.** [`StoreError::outcome`] tells *certainly not written* from *maybe
 //!   written*. After the latter the caller reads back what is there before it answers or goes on; what is
@@ -25,10 +25,11 @@
 
 use std::fmt;
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 
 use thiserror::Error;
-use xbr_core::channel::{Channel, CloseRecord, SaleRecord};
+use xbr_core::channel::{Channel, ChannelState, CloseRecord, OwnClose, SaleRecord};
 use xbr_core::payload::DataKey;
 use xbr_core::wire::{CloseRequest, SellRequest};
 use xbr_core::{Amount, ApiId, ChannelId, ChannelSeq, KeyId};
@@ -42,7 +43,7 @@ mod sqlite;
 pub use master_key::{MasterKey, MasterKeyError};
 pub use memory::{Fault, JournalEntry, MemoryStore};
 pub use operation::{Operation, Read, Write};
-pub use sqlite::SqliteStore;
+pub use sqlite::{Inspection, SqliteStore, inspect};
 
 /// What a store answers with: it is under way when the method returns, and needs no polling to take effect.
 pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'static>>;
@@ -64,6 +65,48 @@ pub struct KeyRecord {
     pub expires_ns: Option<u64>,
     /// When the market maker took its offer, Unix time in ns; `None`: not yet.
     pub offered_ns: Option<u64>,
+}
+
+/// A data key as lists show it: everything but the key itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyInfo {
+    /// The key's id.
+    pub key_id: KeyId,
+    /// The price it is offered for.
+    pub price: Amount,
+    /// When it was made, Unix time in ns.
+    pub created_ns: u64,
+    /// Until when its offer is valid, Unix time in ns; `None`: for ever.
+    pub expires_ns: Option<u64>,
+    /// When the market maker took its offer, Unix time in ns; `None`: not yet.
+    pub offered_ns: Option<u64>,
+}
+
+impl From<&KeyRecord> for KeyInfo {
+    fn from(record: &KeyRecord) -> Self {
+        let KeyRecord { key_id, price, created_ns, expires_ns, offered_ns, .. } = *record;
+        Self { key_id, price, created_ns, expires_ns, offered_ns }
+    }
+}
+
+/// Which keys of an API a list is of. Keys that are retired are on none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyFilter {
+    /// Those whose offer the market maker has not taken, and has not expired either.
+    Unoffered {
+        /// The time, Unix ns.
+        now_ns: u64,
+    },
+    /// Those made before a time, or before the newest so many; but none whose offer expires later than
+    /// `now_ns`: that it can be bought until then is a promise.
+    Old {
+        /// The time, Unix ns.
+        now_ns: u64,
+        /// What was made before this Unix time in ns is old; 0: nothing is by its age.
+        made_before_ns: u64,
+        /// What is older than this many of the newest is old; `None`: nothing is by its number.
+        keep: Option<NonZeroU64>,
+    },
 }
 
 /// What the archive knows of a key.
@@ -99,8 +142,7 @@ pub enum EvidenceRequest {
 
 /// Durable state. Everything is asynchronous: no method blocks its caller.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Every channel, open or closed, in the order of their ids. Their
-    /// [`reconciliation`](Channel::reconciliation) is `Equal`, which says nothing: it is not stored.
+    /// Every channel, open or closed, in the order of their ids.
     fn channels(&self) -> StoreFuture<Vec<Channel>>;
 
     /// Adds a channel that was seen for the first time. A channel that is there stays as it is.
@@ -110,9 +152,22 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn commit_sale(&self, record: SaleRecord) -> StoreFuture<()>;
 
     /// Stores a close and the channel's state after it, as [`Channel::apply_close`] computes it. After a
-    /// final one the channel takes nothing more: every later sale or close of it is a
+    /// final one the channel takes nothing more but own closes: every later sale or close of it is a
     /// [`StoreError::Conflict`].
     fn commit_close(&self, record: CloseRecord) -> StoreFuture<()>;
+
+    /// Stores a close from the seller's side, as [`Channel::apply_own_close`] books it, in the place of an
+    /// earlier one. After it the channel takes nothing more but the same end again.
+    fn commit_own_close(&self, close: OwnClose) -> StoreFuture<()>;
+
+    /// Notes the figures that the market maker showed when they were compared with a channel at state `ours`;
+    /// they count until the channel moves on. [`StoreError::Conflict`] when it has done so.
+    fn note_comparison(
+        &self,
+        channel_id: ChannelId,
+        ours: ChannelState,
+        theirs: ChannelState,
+    ) -> StoreFuture<()>;
 
     /// The sale that was made at a sequence number.
     fn sale(&self, channel_id: ChannelId, seq: ChannelSeq) -> StoreFuture<Option<SaleRecord>>;
@@ -136,6 +191,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Looks a data key up. Quick even while writes are under way: it waits for writes of this very key only.
     fn key(&self, key_id: KeyId) -> StoreFuture<KeyLookup>;
+
+    /// Keys of an API that a filter picks, the oldest first, at most `limit` of them.
+    fn keys(&self, api_id: ApiId, filter: KeyFilter, limit: usize) -> StoreFuture<Vec<KeyInfo>>;
 
     /// Waits until everything called before is done. The store stays usable.
     fn flush(&self) -> StoreFuture<()>;

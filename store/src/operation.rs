@@ -3,11 +3,11 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use xbr_core::channel::{Channel, ChannelState, CloseRecord, SaleRecord};
+use xbr_core::channel::{Channel, ChannelState, CloseRecord, OwnClose, SaleRecord};
 use xbr_core::payload::SEALED_KEY_LEN;
-use xbr_core::{Amount, ChannelId, ChannelSeq, KeyId};
+use xbr_core::{Amount, ApiId, ChannelId, ChannelSeq, KeyId};
 
-use crate::{Evidence, KeyRecord, StoreError};
+use crate::{Evidence, KeyFilter, KeyRecord, StoreError};
 
 /// The greatest number that a column of a database holds: as a Unix time in ns it is in the year 2262.
 const MAX_INTEGER: u64 = i64::MAX as u64;
@@ -31,6 +31,17 @@ pub enum Write {
     CommitSale(SaleRecord),
     /// `commit_close`.
     CommitClose(CloseRecord),
+    /// `commit_own_close`.
+    CommitOwnClose(OwnClose),
+    /// `note_comparison`.
+    NoteComparison {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Where it stood.
+        ours: ChannelState,
+        /// Where the market maker said that it stood.
+        theirs: ChannelState,
+    },
     /// `keep_evidence`.
     KeepEvidence(Evidence),
     /// `insert_key`.
@@ -57,6 +68,8 @@ pub enum Read {
     Evidence,
     /// `key`.
     Key(KeyId),
+    /// `keys`.
+    Keys(ApiId, KeyFilter),
     /// `flush`.
     Flush,
 }
@@ -84,7 +97,11 @@ impl Write {
             Self::CommitSale(record) => Some(Subject::Sale(record.channel_id, record.state.seq)),
             Self::InsertKey(record) => Some(Subject::Key(record.key_id)),
             Self::MarkOffered { key_id, .. } | Self::RetireKey(key_id) => Some(Subject::Key(*key_id)),
-            Self::AttachChannel(_) | Self::CommitClose(_) | Self::KeepEvidence(_) => None,
+            Self::AttachChannel(_)
+            | Self::CommitClose(_)
+            | Self::CommitOwnClose(_)
+            | Self::NoteComparison { .. }
+            | Self::KeepEvidence(_) => None,
         }
     }
 
@@ -100,7 +117,7 @@ impl Write {
             Self::KeepEvidence(evidence) => number_problem([Some(evidence.received_ns)]),
             Self::InsertKey(key) => number_problem([Some(key.created_ns), key.expires_ns, key.offered_ns]),
             Self::MarkOffered { offered_ns, .. } => number_problem([Some(*offered_ns)]),
-            Self::RetireKey(_) => None,
+            Self::CommitOwnClose(_) | Self::NoteComparison { .. } | Self::RetireKey(_) => None,
         };
         problem.map_or(Ok(()), |problem| Err(refused(problem)))
     }
@@ -112,7 +129,7 @@ impl Read {
         match self {
             Self::Sale(channel_id, seq) => Some(Subject::Sale(channel_id, seq)),
             Self::Key(key_id) => Some(Subject::Key(key_id)),
-            Self::Channels | Self::Evidence | Self::Flush => None,
+            Self::Channels | Self::Evidence | Self::Keys(..) | Self::Flush => None,
         }
     }
 }
@@ -133,6 +150,12 @@ pub(crate) fn channel_problem(channel: &Channel) -> Option<&'static str> {
         !closed.is_final || closed.channel_id != channel.terms.channel_id || closed.state != channel.state
     }) {
         return Some("a channel's final close is not one of its last state");
+    }
+    if channel
+        .own_close
+        .is_some_and(|own| own.channel_id != channel.terms.channel_id || own.state != channel.state)
+    {
+        return Some("a channel's own close is not one of its last state");
     }
     closed.and_then(close_problem).or_else(|| number_problem([Some(channel.sales)]))
 }
@@ -161,13 +184,28 @@ pub(crate) fn close_problem(record: &CloseRecord) -> Option<&'static str> {
     }
 }
 
-/// Whether a record may be booked on a channel: it still stands where the record was decided upon, and is not
-/// finally closed.
+/// The channel that a sale may be booked on.
 ///
 /// # Errors
-/// [`StoreError::Conflict`] when it may not.
-pub(crate) fn compare(channel: Option<Channel>, before: ChannelState) -> Result<Channel, StoreError> {
-    channel.filter(|channel| channel.state == before && channel.closed.is_none()).ok_or(StoreError::Conflict)
+/// [`StoreError::Conflict`] when it is closed, or does not stand where the sale was decided upon.
+pub(crate) fn takes_sale(channel: Option<Channel>, record: &SaleRecord) -> Result<Channel, StoreError> {
+    standing(channel, record.before).filter(|channel| !channel.is_closed()).ok_or(StoreError::Conflict)
+}
+
+/// The channel that a close may be booked on. After an own close only the same end is one.
+///
+/// # Errors
+/// [`StoreError::Conflict`] when it is closed, or does not stand where the close was decided upon.
+pub(crate) fn takes_close(channel: Option<Channel>, record: &CloseRecord) -> Result<Channel, StoreError> {
+    let same_end = |own: OwnClose| record.is_final && record.state == own.state;
+    standing(channel, record.before)
+        .filter(|channel| channel.closed.is_none() && channel.own_close.is_none_or(same_end))
+        .ok_or(StoreError::Conflict)
+}
+
+/// The channel, if it stands at this state.
+pub(crate) fn standing(channel: Option<Channel>, state: ChannelState) -> Option<Channel> {
+    channel.filter(|channel| channel.state == state)
 }
 
 fn adds_up(whole: Amount, parts: &[Amount]) -> bool {

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import re
+import subprocess
 import uuid
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -124,6 +125,24 @@ class Provider(AbstractContextManager):
         seller = self.spawn(**env)
         seller.wait_started()
         return seller
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run another command of the program with the configuration, to its end."""
+        config = self.directory / "seller.toml"
+        return subprocess.run(
+            [BINARY, *words, "--config", config],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def ledger(self) -> list[dict]:
+        """Its channels as `xbr-seller channels` tells them."""
+        told = self.command("channels", "--json")
+        assert told.returncode == 0, told.stderr
+        return json.loads(told.stdout)["channels"]
 
     def buyer(self, key: bytes | None = None) -> Buyer:
         """A buyer with this key, or a fresh one, so with a payment channel of its own. It pays the price and no more."""

@@ -8,7 +8,10 @@ use tokio::sync::oneshot;
 use xbr_actors::messages::*;
 use xbr_core::channel::ChannelState;
 use xbr_core::offer::KeyOffer;
-use xbr_core::wire::{Args, ChannelBalance, ChannelInfo, ChannelStatus, ChannelType, MarketConfig};
+use xbr_core::wire::{
+    Args, Block, ChannelBalance, ChannelClosing, ChannelInfo, ChannelStatus, ChannelType, MarketCloseRequest,
+    MarketConfig, MarketMakerStatus, MarketStatus,
+};
 use xbr_core::{Address, Amount, ChannelId, KeyId, Signer};
 
 use super::{CHANNEL, MARKET, domain, market_maker, seller_key, state, terms_of};
@@ -23,6 +26,7 @@ pub enum Told {
     Offered(KeyId),
     Revoked(KeyId),
     Published(String, Args),
+    Closed(Box<MarketCloseRequest>),
 }
 
 #[derive(Debug)]
@@ -30,6 +34,10 @@ pub struct FakeMarket {
     pub marketmaker: Address,
     /// Where each channel stands by its books.
     pub channels: BTreeMap<ChannelId, ChannelState>,
+    /// Those that it has sent to the chain.
+    pub closing: Vec<ChannelId>,
+    /// The newest block.
+    pub block: u64,
     /// The channel that `get_active_paying_channel` answers with.
     pub active: Option<ChannelId>,
     pub told: Vec<Told>,
@@ -48,6 +56,8 @@ impl Default for FakeMarket {
         Self {
             marketmaker: market_maker().address(),
             channels: [(CHANNEL, state(1, 1000))].into(),
+            closing: Vec::new(),
+            block: 5000,
             active: Some(CHANNEL),
             told: Vec::new(),
             offers: Vec::new(),
@@ -117,7 +127,11 @@ impl FakeMarket {
             market_maker: self.marketmaker,
             delegate: seller_key().address(),
             amount: terms_of(channel_id).amount,
-            state: ChannelStatus::Open,
+            state: if self.closing.contains(&channel_id) {
+                ChannelStatus::Closing
+            } else {
+                ChannelStatus::Open
+            },
             actor: None,
             recipient: None,
             timestamp_ns: None,
@@ -176,6 +190,12 @@ answers! {
         now_ns: None,
         chain: None,
     });
+    FetchStatus => MarketStatus, |market, _it| Ok(MarketStatus {
+        now_ns: 0,
+        chain: 1,
+        block: Block { number: market.block, hash: None, gas_limit: None },
+        status: MarketMakerStatus::Running,
+    });
     FetchActiveChannel => Option<ChannelInfo>, |market, _it| market.active.map(|id| market.info(id)).transpose();
     FetchChannels => Vec<ChannelId>, |market, _it| Ok(market.channels.keys().copied().collect());
     FetchChannel => ChannelInfo, |market, it| market.info(it.channel_id);
@@ -191,6 +211,20 @@ answers! {
     RevokeOffer => (), |market, it| {
         market.told.push(Told::Revoked(it.key_id));
         Ok(())
+    };
+    SubmitClose => ChannelClosing, |market, it| {
+        let request = it.request;
+        market.closing.push(request.channel_id);
+        market.told.push(Told::Closed(Box::new(request.clone())));
+        Ok(ChannelClosing {
+            transaction: Some(vec![7; 32]),
+            market_id: MARKET,
+            channel_id: request.channel_id,
+            state: ChannelStatus::Closing,
+            balance: request.balance,
+            seq: request.seq,
+            is_final: request.is_final,
+        })
     };
     Publish => (), |market, it| {
         market.told.push(Told::Published(it.topic, it.args));

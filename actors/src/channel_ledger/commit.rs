@@ -3,15 +3,16 @@
 
 use actix::prelude::*;
 use xbr_core::channel::{
-    Channel, ChannelState, CloseDecision, CloseRecord, SaleClaim, SaleDecision, SaleRecord,
+    Channel, ChannelState, CloseDecision, CloseRecord, OwnClose, OwnCloseDecision, SaleClaim, SaleDecision,
+    SaleRecord,
 };
-use xbr_core::reject::{CloseReject, Reject, SaleReject};
+use xbr_core::reject::{CloseReject, OwnCloseReject, Reject, SaleReject};
 use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
 use xbr_core::{Amount, ChannelId};
 use xbr_store::{Evidence, EvidenceRequest, Outcome, StoreError};
 
 use super::queue::{CloseReply, Ready, SaleReply};
-use super::{ChannelLedger, Condition};
+use super::{ChannelLedger, CommitOwnClose, Condition};
 use crate::sale::{PreparedClose, PreparedSale};
 
 /// What is said when a sale or close is not durable.
@@ -100,7 +101,12 @@ impl ChannelLedger {
                     .ok_or(SaleReject::Unavailable { reason: "the receipt is gone" }),
             ),
             Err(reject) => {
-                if prepared.signed && contradicts(&reject, channel.state, &claim) {
+                let ours = channel.state;
+                if channel.is_rolled_back_by(&claim, prior) {
+                    channel.halt(claim.state);
+                    self.note_rollback(request.channel_id, ours, claim.state);
+                }
+                if prepared.signed && contradicts(&reject, ours, &claim) {
                     self.keep(reject.clone().into(), EvidenceRequest::Sell(request.clone()));
                 }
                 Judged::Answer(Err(reject))
@@ -207,6 +213,58 @@ impl ChannelLedger {
                 }
             };
             let _ = ledger.send(Committed { channel_id, amount: Amount::ZERO, durable }).await;
+        });
+    }
+
+    /// Judges a close from the seller's side. Whatever is under way has to be finished first, since it may move the
+    /// channel on.
+    pub(super) fn decide_own_close(
+        &self,
+        message: &CommitOwnClose,
+    ) -> Result<OwnCloseDecision, OwnCloseReject> {
+        let account = self.channels.get(&message.close.channel_id).ok_or(OwnCloseReject::UnknownChannel)?;
+        let channel = account.channel.as_ref().ok_or(OwnCloseReject::UnknownChannel)?;
+        if account.in_flight > 0 || !account.queue.is_empty() || account.condition != Condition::Ready {
+            return Err(OwnCloseReject::Busy);
+        }
+        channel.decide_own_close(&message.close, message.theirs)
+    }
+
+    pub(super) fn commit_own_close(
+        &mut self,
+        close: OwnClose,
+        ledger: Addr<Self>,
+    ) -> ResponseFuture<Result<OwnCloseDecision, OwnCloseReject>> {
+        let channel_id = close.channel_id;
+        if let Some(channel) = &mut self.account(channel_id).channel {
+            channel.apply_own_close(&close);
+        }
+        self.commit_begins(channel_id, Amount::ZERO);
+        let stored = self.options.store.commit_own_close(close);
+        Box::pin(async move {
+            let stored = stored.await;
+            let durable = stored.is_ok();
+            // A ledger that has gone has a successor, which reads the store.
+            let _ = ledger.send(Committed { channel_id, amount: Amount::ZERO, durable }).await;
+            stored.map(|()| OwnCloseDecision::Commit).map_err(|error| {
+                tracing::error!(channel = %channel_id, %error, "cannot store a close");
+                OwnCloseReject::Unavailable { reason: NOT_DURABLE }
+            })
+        })
+    }
+
+    /// An alarm that outlives a restart. The answer does not wait for it: the channel is halted already.
+    fn note_rollback(&self, channel_id: ChannelId, ours: ChannelState, theirs: ChannelState) {
+        tracing::error!(
+            channel = %channel_id, our_seq = ours.seq.value(), our_remaining = %ours.balance,
+            seq = theirs.seq.value(), remaining = %theirs.balance,
+            "the market maker signed a state behind one that it had signed; nothing is sold on this channel"
+        );
+        let noted = self.options.store.note_comparison(channel_id, ours, theirs);
+        actix_rt::spawn(async move {
+            if let Err(error) = noted.await {
+                tracing::error!(channel = %channel_id, %error, "cannot note the alarm");
+            }
         });
     }
 

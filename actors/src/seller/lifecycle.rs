@@ -3,8 +3,10 @@
 use futures_util::future::join_all;
 
 use super::*;
+use crate::channel_ledger::Load;
+use crate::closing::{self, Close, CloseError, CloseReport};
 use crate::key_series::{DetachMarket, Halt};
-use crate::messages::{Leave, Withdraw};
+use crate::messages::{Join, Leave, Withdraw};
 use crate::start::{self, Ready};
 
 /// How long leaving the session may take when the grace period is used up.
@@ -74,11 +76,11 @@ impl Seller {
     }
 
     fn leave(&self) -> impl Future<Output = ()> + use<> {
-        let leave = self.children.as_ref().map(|children| children.market.leave.send(Leave));
+        let leave = self.children.as_ref().map(|children| children.market.leave.clone());
         async move {
             if let Some(leave) = leave {
                 // A session actor that has gone has dropped the connection.
-                let _ = leave.await;
+                let _ = leave.send(Leave).await;
             }
         }
     }
@@ -194,6 +196,42 @@ impl Handler<Stop> for Seller {
         Box::pin(async move {
             // A seller that has gone is stopped.
             let _ = wait.await;
+        })
+    }
+}
+
+impl Handler<Close> for Seller {
+    type Result = ResponseFuture<Result<CloseReport, CloseError>>;
+
+    /// A seller that is not started joins for the purpose, and serves nothing meanwhile.
+    fn handle(&mut self, message: Close, ctx: &mut Self::Context) -> Self::Result {
+        let is_joined = match self.current_state() {
+            SellerState::Started => true,
+            SellerState::None | SellerState::Stopped => false,
+            SellerState::Starting | SellerState::Stopping => {
+                return Box::pin(async { Err(CloseError::NotNow) });
+            }
+        };
+        let Some(children) = &self.children else { return Box::pin(async { Err(CloseError::Gone) }) };
+        let (market, ledger) = (children.market.clone(), children.ledger.clone());
+        let lost = ctx.address().recipient();
+        let leave = self.leave();
+        let closing = closing::close(self.options.clone(), market.clone(), ledger.clone(), message.0);
+        let flight = self.in_flight.enter();
+        Box::pin(async move {
+            let result = async {
+                if !is_joined {
+                    ledger.send(Load).await.map_err(|_| CloseError::Gone)??;
+                    ask(&market.join, Join { lost }).await?;
+                }
+                closing.await
+            };
+            let result = result.await;
+            if !is_joined {
+                leave.await;
+            }
+            drop(flight);
+            result
         })
     }
 }

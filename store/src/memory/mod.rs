@@ -5,12 +5,15 @@ use std::sync::mpsc;
 use std::thread;
 
 use tokio::sync::oneshot;
-use xbr_core::channel::{Channel, CloseRecord, SaleRecord};
-use xbr_core::{ChannelId, ChannelSeq, KeyId};
+use xbr_core::channel::{Channel, ChannelState, CloseRecord, OwnClose, SaleRecord};
+use xbr_core::{ApiId, ChannelId, ChannelSeq, KeyId};
 
 use self::owner::{Message, Owner};
 use self::tables::Tables;
-use crate::{Evidence, KeyLookup, KeyRecord, Operation, Read, Store, StoreError, StoreFuture, Write};
+use crate::{
+    Evidence, KeyFilter, KeyInfo, KeyLookup, KeyRecord, Operation, Read, Store, StoreError, StoreFuture,
+    Write,
+};
 
 mod owner;
 mod tables;
@@ -176,6 +179,19 @@ impl Store for MemoryStore {
         self.write(Write::CommitClose(record))
     }
 
+    fn commit_own_close(&self, close: OwnClose) -> StoreFuture<()> {
+        self.write(Write::CommitOwnClose(close))
+    }
+
+    fn note_comparison(
+        &self,
+        channel_id: ChannelId,
+        ours: ChannelState,
+        theirs: ChannelState,
+    ) -> StoreFuture<()> {
+        self.write(Write::NoteComparison { channel_id, ours, theirs })
+    }
+
     fn sale(&self, channel_id: ChannelId, seq: ChannelSeq) -> StoreFuture<Option<SaleRecord>> {
         self.read(Read::Sale(channel_id, seq), move |tables| tables.sale(channel_id, seq))
     }
@@ -202,6 +218,10 @@ impl Store for MemoryStore {
 
     fn key(&self, key_id: KeyId) -> StoreFuture<KeyLookup> {
         self.read(Read::Key(key_id), move |tables| tables.key(key_id))
+    }
+
+    fn keys(&self, api_id: ApiId, filter: KeyFilter, limit: usize) -> StoreFuture<Vec<KeyInfo>> {
+        self.read(Read::Keys(api_id, filter), move |tables| tables.keys(api_id, filter, limit))
     }
 
     fn flush(&self) -> StoreFuture<()> {

@@ -2,12 +2,13 @@
 //! database.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
-use xbr_core::channel::{Channel, CloseRecord, Reconciliation, SaleRecord};
-use xbr_core::{ChannelId, ChannelSeq, KeyId};
+use xbr_core::channel::{Channel, ChannelState, CloseRecord, Reconciliation, SaleRecord};
+use xbr_core::{ApiId, ChannelId, ChannelSeq, KeyId};
 
-use crate::operation::{compare, refused};
-use crate::{Evidence, KeyLookup, KeyRecord, StoreError, Write};
+use crate::operation::{refused, takes_close, takes_sale};
+use crate::{Evidence, KeyFilter, KeyInfo, KeyLookup, KeyRecord, StoreError, Write};
 
 #[derive(Default)]
 pub(super) struct Tables {
@@ -39,12 +40,37 @@ impl Tables {
         }
     }
 
+    pub(super) fn keys(&self, api_id: ApiId, filter: KeyFilter, limit: usize) -> Vec<KeyInfo> {
+        let mut keys: Vec<_> = self.keys.values().flatten().filter(|key| key.api_id == api_id).collect();
+        keys.sort_by_key(|key| (key.created_ns, key.key_id));
+        let nth_newest = |n: NonZeroU64| keys.iter().rev().nth(usize::try_from(n.get() - 1).ok()?);
+        let (unoffered, before_ns, expired, now_ns) = match filter {
+            KeyFilter::Unoffered { now_ns } => (true, u64::MAX, false, now_ns),
+            KeyFilter::Old { now_ns, made_before_ns, keep } => {
+                let newest_ns = keep.and_then(nth_newest).map_or(0, |key| key.created_ns);
+                (false, made_before_ns.max(newest_ns), true, now_ns)
+            }
+        };
+        let picked = keys.into_iter().filter(|key| {
+            key.created_ns < before_ns
+                && (!unoffered || key.offered_ns.is_none())
+                && key.expires_ns.is_none_or(|expires_ns| (expires_ns <= now_ns) == expired)
+        });
+        picked.take(limit).map(KeyInfo::from).collect()
+    }
+
     pub(super) fn apply(&mut self, write: &Write) -> Result<(), StoreError> {
         write.check()?;
         match write {
             Write::AttachChannel(channel) => self.attach_channel(channel),
             Write::CommitSale(record) => self.commit_sale(record)?,
             Write::CommitClose(record) => self.commit_close(record)?,
+            Write::CommitOwnClose(close) => {
+                self.standing(close.channel_id, close.state)?.apply_own_close(close)
+            }
+            Write::NoteComparison { channel_id, ours, theirs } => {
+                self.standing(*channel_id, *ours)?.reconcile(*theirs);
+            }
             Write::KeepEvidence(evidence) => self.evidence.push(evidence.clone()),
             Write::InsertKey(record) => self.insert_key(record)?,
             Write::MarkOffered { key_id, offered_ns } => {
@@ -64,7 +90,7 @@ impl Tables {
     }
 
     fn commit_sale(&mut self, record: &SaleRecord) -> Result<(), StoreError> {
-        let mut channel = compare(self.channels.get(&record.channel_id).cloned(), record.before)?;
+        let mut channel = takes_sale(self.channels.get(&record.channel_id).cloned(), record)?;
         channel.apply_sale(record);
         self.channels.insert(record.channel_id, channel);
         self.sales.insert((record.channel_id, record.state.seq), record.clone());
@@ -72,10 +98,15 @@ impl Tables {
     }
 
     fn commit_close(&mut self, record: &CloseRecord) -> Result<(), StoreError> {
-        let mut channel = compare(self.channels.get(&record.channel_id).cloned(), record.before)?;
+        let mut channel = takes_close(self.channels.get(&record.channel_id).cloned(), record)?;
         channel.apply_close(record);
         self.channels.insert(record.channel_id, channel);
         Ok(())
+    }
+
+    fn standing(&mut self, channel_id: ChannelId, state: ChannelState) -> Result<&mut Channel, StoreError> {
+        let channel = self.channels.get_mut(&channel_id);
+        channel.filter(|channel| channel.state == state).ok_or(StoreError::Conflict)
     }
 
     fn insert_key(&mut self, record: &KeyRecord) -> Result<(), StoreError> {

@@ -1,13 +1,15 @@
 //! A connection with the statements of a store. Whoever owns one decides on its transactions.
 
+use std::num::NonZeroU64;
+
 use rusqlite::{Connection, Params, params};
-use xbr_core::channel::{Channel, CloseRecord, SaleRecord};
-use xbr_core::{ChannelId, ChannelSeq, KeyId};
+use xbr_core::channel::{Channel, ChannelState, CloseRecord, OwnClose, SaleRecord};
+use xbr_core::{ApiId, ChannelId, ChannelSeq, KeyId};
 
 use super::rows::{StrictRow, corrupt, database_error};
 use super::vault::Vault;
-use crate::operation::{channel_problem, compare, refused};
-use crate::{Evidence, EvidenceRequest, KeyLookup, KeyRecord, StoreError, Write};
+use crate::operation::{channel_problem, refused, standing, takes_close, takes_sale};
+use crate::{Evidence, EvidenceRequest, KeyFilter, KeyInfo, KeyLookup, KeyRecord, StoreError, Write};
 
 #[derive(Debug)]
 pub(super) struct Database {
@@ -37,8 +39,8 @@ impl Database {
 
     pub(super) fn channels(&self) -> Result<Vec<Channel>, StoreError> {
         let channels =
-            self.all("SELECT * FROM channel ORDER BY channel_id", "channel", |row| row.channel())?;
-        channels.into_iter().map(|channel| self.with_close(channel)).collect()
+            self.all("SELECT * FROM channel ORDER BY channel_id", [], "channel", |row| row.channel())?;
+        channels.into_iter().map(|channel| self.whole(channel)).collect()
     }
 
     pub(super) fn sale(
@@ -55,7 +57,7 @@ impl Database {
     }
 
     pub(super) fn evidence(&self) -> Result<Vec<Evidence>, StoreError> {
-        self.all("SELECT * FROM evidence ORDER BY id", "evidence", |row| row.evidence())
+        self.all("SELECT * FROM evidence ORDER BY id", [], "evidence", |row| row.evidence())
     }
 
     pub(super) fn key(&self, key_id: KeyId) -> Result<KeyLookup, StoreError> {
@@ -68,6 +70,51 @@ impl Database {
         Ok(found.unwrap_or(KeyLookup::Unknown))
     }
 
+    pub(super) fn keys(
+        &self,
+        api_id: ApiId,
+        filter: KeyFilter,
+        limit: usize,
+    ) -> Result<Vec<KeyInfo>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let api = api_id.as_bytes();
+        match filter {
+            KeyFilter::Unoffered { now_ns } => self.all(
+                "SELECT * FROM data_key
+                 WHERE api_id = ?1 AND sealed_key IS NOT NULL AND offered_ns IS NULL
+                     AND (expires_ns IS NULL OR expires_ns > ?2)
+                 ORDER BY created_ns, key_id LIMIT ?3",
+                params![api, integer(now_ns)?, limit],
+                "data_key",
+                |row| row.key_info(),
+            ),
+            KeyFilter::Old { now_ns, made_before_ns, keep } => {
+                let newest_ns = keep.map_or(Ok(0), |keep| self.nth_newest_key_ns(api_id, keep))?;
+                self.all(
+                    "SELECT * FROM data_key
+                     WHERE api_id = ?1 AND sealed_key IS NOT NULL AND created_ns < ?2
+                         AND (expires_ns IS NULL OR expires_ns <= ?3)
+                     ORDER BY created_ns, key_id LIMIT ?4",
+                    params![api, integer(made_before_ns.max(newest_ns))?, integer(now_ns)?, limit],
+                    "data_key",
+                    |row| row.key_info(),
+                )
+            }
+        }
+    }
+
+    /// When the `n`th newest key of an API was made, Unix time in ns; 0 when there are fewer.
+    fn nth_newest_key_ns(&self, api_id: ApiId, n: NonZeroU64) -> Result<u64, StoreError> {
+        let key = self.one(
+            "SELECT * FROM data_key WHERE api_id = ?1 AND sealed_key IS NOT NULL
+             ORDER BY created_ns DESC, key_id DESC LIMIT 1 OFFSET ?2",
+            params![api_id.as_bytes(), i64::try_from(n.get() - 1).unwrap_or(i64::MAX)],
+            "data_key",
+            |row| row.key_info(),
+        )?;
+        Ok(key.map_or(0, |key| key.created_ns))
+    }
+
     /// Executes a write within the transaction that is open.
     pub(super) fn apply(&self, write: &Write) -> Result<(), StoreError> {
         write.check()?;
@@ -75,6 +122,10 @@ impl Database {
             Write::AttachChannel(channel) => self.attach_channel(channel),
             Write::CommitSale(record) => self.commit_sale(record),
             Write::CommitClose(record) => self.commit_close(record),
+            Write::CommitOwnClose(close) => self.commit_own_close(close),
+            Write::NoteComparison { channel_id, ours, theirs } => {
+                self.note_comparison(*channel_id, *ours, *theirs)
+            }
             Write::KeepEvidence(evidence) => self.keep_evidence(evidence),
             Write::InsertKey(record) => self.insert_key(record),
             Write::MarkOffered { key_id, offered_ns } => self.change_key(
@@ -120,14 +171,15 @@ impl Database {
                 integer(channel.sales)?,
             ],
         )?;
-        match &channel.closed {
-            Some(closed) if added > 0 => self.insert_close(closed),
-            _ => Ok(()),
+        if added > 0 {
+            channel.closed.as_ref().map_or(Ok(()), |closed| self.insert_close(closed))?;
+            channel.own_close.as_ref().map_or(Ok(()), |close| self.insert_own_close(close))?;
         }
+        Ok(())
     }
 
     fn commit_sale(&self, record: &SaleRecord) -> Result<(), StoreError> {
-        let mut channel = compare(self.channel(record.channel_id)?, record.before)?;
+        let mut channel = takes_sale(self.channel(record.channel_id)?, record)?;
         channel.apply_sale(record);
         self.execute(
             "INSERT INTO sale (channel_id, seq, balance, before_seq, before_balance, key_id, buyer_key,
@@ -152,10 +204,51 @@ impl Database {
     }
 
     fn commit_close(&self, record: &CloseRecord) -> Result<(), StoreError> {
-        let mut channel = compare(self.channel(record.channel_id)?, record.before)?;
+        let mut channel = takes_close(self.channel(record.channel_id)?, record)?;
         channel.apply_close(record);
         self.insert_close(record)?;
         self.update_channel(&channel)
+    }
+
+    fn commit_own_close(&self, close: &OwnClose) -> Result<(), StoreError> {
+        standing(self.channel(close.channel_id)?, close.state).ok_or(StoreError::Conflict)?;
+        self.insert_own_close(close)
+    }
+
+    fn insert_own_close(&self, close: &OwnClose) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT OR REPLACE INTO own_close (channel_id, seq, balance, close_at, signature)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                close.channel_id.as_bytes(),
+                close.state.seq.value(),
+                close.state.balance.to_be_bytes(),
+                close.close_at.to_be_bytes(),
+                close.signature.as_bytes(),
+            ],
+        )
+        .map(|_| ())
+    }
+
+    fn note_comparison(
+        &self,
+        channel_id: ChannelId,
+        ours: ChannelState,
+        theirs: ChannelState,
+    ) -> Result<(), StoreError> {
+        standing(self.channel(channel_id)?, ours).ok_or(StoreError::Conflict)?;
+        self.execute(
+            "INSERT OR REPLACE INTO comparison (channel_id, seq, balance, their_seq, their_balance)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                channel_id.as_bytes(),
+                ours.seq.value(),
+                ours.balance.to_be_bytes(),
+                theirs.seq.value(),
+                theirs.balance.to_be_bytes(),
+            ],
+        )
+        .map(|_| ())
     }
 
     /// A close that is not final may come again at the same state; the first one stays.
@@ -265,19 +358,33 @@ impl Database {
     fn channel(&self, channel_id: ChannelId) -> Result<Option<Channel>, StoreError> {
         let sql = "SELECT * FROM channel WHERE channel_id = ?1";
         let channel = self.one(sql, params![channel_id.as_bytes()], "channel", |row| row.channel())?;
-        channel.map(|channel| self.with_close(channel)).transpose()
+        channel.map(|channel| self.whole(channel)).transpose()
     }
 
-    fn with_close(&self, mut channel: Channel) -> Result<Channel, StoreError> {
+    /// The channel with its closes and what the market maker showed.
+    fn whole(&self, mut channel: Channel) -> Result<Channel, StoreError> {
+        let channel_id = channel.terms.channel_id;
+        let id = params![channel_id.as_bytes()];
         channel.closed = self.one(
             "SELECT * FROM channel_close WHERE channel_id = ?1 AND is_final = 1",
-            params![channel.terms.channel_id.as_bytes()],
+            id,
             "channel_close",
             |row| row.close(),
         )?;
+        channel.own_close =
+            self.one("SELECT * FROM own_close WHERE channel_id = ?1", id, "own_close", |row| {
+                row.own_close()
+            })?;
+        let comparison =
+            self.one("SELECT * FROM comparison WHERE channel_id = ?1", id, "comparison", |row| {
+                row.comparison()
+            })?;
+        if let Some((_, theirs)) = comparison.filter(|(ours, _)| *ours == channel.state) {
+            channel.reconcile(theirs);
+        }
         match channel_problem(&channel) {
             None => Ok(channel),
-            Some(problem) => Err(corrupt(format!("channel {}: {problem}", channel.terms.channel_id))),
+            Some(problem) => Err(corrupt(format!("channel {channel_id}: {problem}"))),
         }
     }
 
@@ -304,11 +411,12 @@ impl Database {
     fn all<T>(
         &self,
         sql: &str,
+        params: impl Params,
         table: &'static str,
         parse: impl Fn(&StrictRow<'_>) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         let mut statement = self.connection.prepare_cached(sql).map_err(database_error)?;
-        let mut rows = statement.query([]).map_err(database_error)?;
+        let mut rows = statement.query(params).map_err(database_error)?;
         let mut all = Vec::new();
         while let Some(row) = rows.next().map_err(database_error)? {
             all.push(parse(&StrictRow::new(table, row))?);

@@ -14,8 +14,8 @@ use std::thread::{self, JoinHandle};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 use tracing::warn;
-use xbr_core::channel::{Channel, CloseRecord, SaleRecord};
-use xbr_core::{ChannelId, ChannelSeq, KeyId};
+use xbr_core::channel::{Channel, ChannelState, CloseRecord, OwnClose, SaleRecord};
+use xbr_core::{ApiId, ChannelId, ChannelSeq, KeyId};
 
 use self::database::Database;
 use self::job::{Job, job};
@@ -23,10 +23,12 @@ use self::pending::Pending;
 use self::vault::Vault;
 use self::writer::{Command, Writer};
 use crate::{
-    Evidence, KeyLookup, KeyRecord, MasterKey, Read, Store, StoreError, StoreFuture, Write, private_file,
+    Evidence, KeyFilter, KeyInfo, KeyLookup, KeyRecord, MasterKey, Read, Store, StoreError, StoreFuture,
+    Write, private_file,
 };
 
 mod database;
+mod inspect;
 mod job;
 mod pending;
 mod reader;
@@ -37,6 +39,8 @@ mod writer;
 
 #[cfg(test)]
 mod tests;
+
+pub use inspect::{Inspection, inspect};
 
 /// Bytes of the header of a SQLite database.
 const HEADER_LENGTH: u64 = 100;
@@ -66,10 +70,7 @@ impl SqliteStore {
     /// process; [`StoreError::Schema`], [`StoreError::WrongMasterKey`] or [`StoreError::Corrupt`].
     pub fn open(path: impl AsRef<Path>, master_key: MasterKey) -> Result<Self, StoreError> {
         let path = path.as_ref();
-        open(path, Vault::new(master_key)).map_err(|error| match error {
-            StoreError::Refused { reason } => StoreError::Open { path: path.display().to_string(), reason },
-            other => other,
-        })
+        open(path, Vault::new(master_key)).map_err(|error| not_opened(path, error))
     }
 
     /// Closes the store for all handles. When it resolves, everything called before is done and the files are
@@ -139,6 +140,19 @@ impl Store for SqliteStore {
         self.write(Write::CommitClose(record))
     }
 
+    fn commit_own_close(&self, close: OwnClose) -> StoreFuture<()> {
+        self.write(Write::CommitOwnClose(close))
+    }
+
+    fn note_comparison(
+        &self,
+        channel_id: ChannelId,
+        ours: ChannelState,
+        theirs: ChannelState,
+    ) -> StoreFuture<()> {
+        self.write(Write::NoteComparison { channel_id, ours, theirs })
+    }
+
     fn sale(&self, channel_id: ChannelId, seq: ChannelSeq) -> StoreFuture<Option<SaleRecord>> {
         self.read(Read::Sale(channel_id, seq), move |database| database.sale(channel_id, seq))
     }
@@ -167,6 +181,10 @@ impl Store for SqliteStore {
         self.read(Read::Key(key_id), move |database| database.key(key_id))
     }
 
+    fn keys(&self, api_id: ApiId, filter: KeyFilter, limit: usize) -> StoreFuture<Vec<KeyInfo>> {
+        self.read(Read::Keys(api_id, filter), move |database| database.keys(api_id, filter, limit))
+    }
+
     fn flush(&self) -> StoreFuture<()> {
         let writes = self.read(Read::Flush, |_| Ok(()));
         let (job, look_ups) = job(None, StoreError::Closed, |_| Ok(()));
@@ -181,6 +199,14 @@ impl Store for SqliteStore {
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// What is refused on the way to an open store.
+fn not_opened(path: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Refused { reason } => StoreError::Open { path: path.display().to_string(), reason },
+        other => other,
     }
 }
 
@@ -283,8 +309,11 @@ fn create(path: &Path) -> io::Result<()> {
 }
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Connection::open_with_flags(path, flags).map_err(rows::database_error)
+    connect_to(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+}
+
+fn connect_to(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
+    Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(rows::database_error)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -3,13 +3,15 @@
 
 use rusqlite::types::ValueRef;
 use rusqlite::{ErrorCode, Row};
-use xbr_core::channel::{Channel, ChannelState, ChannelTerms, CloseRecord, Reconciliation, SaleRecord};
+use xbr_core::channel::{
+    Channel, ChannelState, ChannelTerms, CloseRecord, OwnClose, Reconciliation, SaleRecord,
+};
 use xbr_core::wire::{CloseRequest, SellRequest};
 use xbr_core::{Amount, ChannelSeq, KeyId};
 
 use super::vault::{SEALED_LEN, Vault};
 use crate::operation::{channel_problem, close_problem, refused, sale_problem};
-use crate::{Evidence, EvidenceRequest, KeyLookup, KeyRecord, StoreError};
+use crate::{Evidence, EvidenceRequest, KeyInfo, KeyLookup, KeyRecord, StoreError};
 
 /// [`StoreError::Corrupt`] for this reason.
 pub(super) fn corrupt(what: impl Into<String>) -> StoreError {
@@ -117,7 +119,7 @@ impl<'a> StrictRow<'a> {
         }
     }
 
-    /// A channel, with no word on its close.
+    /// A channel, with no word on its closes and on what the market maker shows.
     pub(super) fn channel(&self) -> Result<Channel, StoreError> {
         let channel = Channel {
             terms: ChannelTerms {
@@ -136,6 +138,7 @@ impl<'a> StrictRow<'a> {
             surplus: self.amount("surplus")?,
             sales: self.integer("sales")?,
             closed: None,
+            own_close: None,
             reconciliation: Reconciliation::Equal,
         };
         self.sound(channel, channel_problem)
@@ -168,6 +171,30 @@ impl<'a> StrictRow<'a> {
             signature: self.id("signature")?,
         };
         self.sound(record, close_problem)
+    }
+
+    pub(super) fn own_close(&self) -> Result<OwnClose, StoreError> {
+        Ok(OwnClose {
+            channel_id: self.id("channel_id")?,
+            state: self.state("seq", "balance")?,
+            close_at: self.amount("close_at")?,
+            signature: self.id("signature")?,
+        })
+    }
+
+    /// Where a channel stood when it was compared, and where the market maker said that it stood.
+    pub(super) fn comparison(&self) -> Result<(ChannelState, ChannelState), StoreError> {
+        Ok((self.state("seq", "balance")?, self.state("their_seq", "their_balance")?))
+    }
+
+    pub(super) fn key_info(&self) -> Result<KeyInfo, StoreError> {
+        Ok(KeyInfo {
+            key_id: self.id("key_id")?,
+            price: self.amount("price")?,
+            created_ns: self.integer("created_ns")?,
+            expires_ns: self.optional_integer("expires_ns")?,
+            offered_ns: self.optional_integer("offered_ns")?,
+        })
     }
 
     /// The data key that was looked up with this id.

@@ -1,5 +1,7 @@
 //! The schema and its versions, and what is checked when a database is opened: quickly, whatever its size.
 
+use std::cmp::Ordering;
+
 use rusqlite::{Connection, params};
 use tracing::info;
 use xbr_core::crypto::keccak256;
@@ -13,11 +15,11 @@ const APPLICATION_ID: i32 = 0x5842_5253;
 
 /// Each brings the schema from the version before to the next; the first makes it. A published one never
 /// changes.
-const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql")];
 
 /// Tables that are small however much is sold. They are checked whole at each start, the others row by row as
 /// they are read.
-const SMALL_TABLES: &[&str] = &["store", "channel", "channel_close"];
+const SMALL_TABLES: &[&str] = &["store", "channel", "channel_close", "own_close", "comparison"];
 
 /// Tells what a file is, sets the connection up, brings the schema up to date and looks for damage. Nothing
 /// of a file that is not ours, too new, damaged or under another master key is changed.
@@ -36,6 +38,18 @@ pub(super) fn prepare(connection: &mut Connection, vault: &Vault) -> Result<(), 
     }
     check_schema(connection, vault)?;
     check_small_tables(connection)
+}
+
+/// Whether a store can be read as it is: it is ours, of this version, and under this master key. Nothing is changed.
+pub(super) fn check(connection: &Connection, vault: &Vault) -> Result<(), StoreError> {
+    let (version, supported) = (version(connection)?, MIGRATIONS.len());
+    match version.cmp(&supported) {
+        Ordering::Greater => Err(StoreError::Schema { supported: clamp(supported), actual: clamp(version) }),
+        Ordering::Less => Err(crate::operation::refused(
+            "it was written by an older version of this program; run this version once, which brings it up to date",
+        )),
+        Ordering::Equal => check_master_key(connection, vault),
+    }
 }
 
 /// What every connection needs: patience with a checkpoint, and strictness with what it finds.

@@ -1,12 +1,14 @@
 //! The crash contract's visible part: the same tests for each store.
 
-use xbr_core::channel::Channel;
-use xbr_core::{Amount, ChannelSeq};
-use xbr_store::{KeyLookup, MemoryStore, Outcome, Store, StoreError};
+use std::num::NonZeroU64;
+
+use xbr_core::channel::{Channel, Reconciliation};
+use xbr_core::{Amount, ApiId, ChannelSeq};
+use xbr_store::{KeyFilter, KeyLookup, KeyRecord, MemoryStore, Outcome, Store, StoreError};
 
 use crate::support::{
-    DEPOSIT, channel, channel_id, close, close_evidence, key, key_id, nth_sale, open, sale, sell_evidence,
-    shown, state, units,
+    DEPOSIT, channel, channel_id, close, close_evidence, key, key_id, nth_sale, open, own_close, sale,
+    sell_evidence, shown, state, units,
 };
 
 macro_rules! for_each_store {
@@ -38,11 +40,14 @@ for_each_store!(
     writes_take_effect_in_call_order_unpolled,
     a_final_close_ends_a_channel,
     a_close_that_is_not_final_may_come_again,
+    an_own_close_ends_a_channel_and_only_the_same_end_is_signed_again,
+    a_comparison_counts_until_the_channel_moves_on,
     contradictory_records_are_refused,
     evidence_keeps_its_order,
     keys_come_back_as_they_were,
     a_key_is_offered_once,
     a_retired_key_is_erased_but_remembered,
+    keys_are_listed_oldest_first_by_what_is_asked,
     flush_waits_for_what_was_called,
 );
 
@@ -153,6 +158,41 @@ async fn a_close_that_is_not_final_may_come_again(store: &dyn Store) {
     store.commit_close(close(1, state(5, DEPOSIT - 40), state(5, DEPOSIT - 40), true)).await.unwrap();
 }
 
+async fn an_own_close_ends_a_channel_and_only_the_same_end_is_signed_again(store: &dyn Store) {
+    let start = state(1, DEPOSIT);
+    let (first, later) = (own_close(1, start, 7), own_close(1, start, 9));
+    assert_eq!(store.commit_own_close(first).await, Err(StoreError::Conflict), "no such channel");
+    store.attach_channel(channel(1)).await.unwrap();
+    let elsewhere = own_close(1, state(2, DEPOSIT), 7);
+    assert_eq!(store.commit_own_close(elsewhere).await, Err(StoreError::Conflict));
+    store.commit_own_close(first).await.unwrap();
+    assert_eq!(store.commit_sale(nth_sale(1, 1)).await, Err(StoreError::Conflict));
+    assert_eq!(store.commit_close(close(1, start, start, false)).await, Err(StoreError::Conflict));
+    assert_eq!(store.commit_close(close(1, start, state(2, 5), true)).await, Err(StoreError::Conflict));
+    assert_eq!(only_channel(store).await.own_close, Some(first));
+    store.commit_own_close(later).await.unwrap();
+    let asked_for = close(1, start, start, true);
+    store.commit_close(asked_for.clone()).await.unwrap();
+    store.commit_own_close(first).await.unwrap();
+    let channel = only_channel(store).await;
+    assert_eq!((channel.own_close, channel.closed), (Some(first), Some(asked_for)));
+}
+
+async fn a_comparison_counts_until_the_channel_moves_on(store: &dyn Store) {
+    let (start, theirs) = (state(1, DEPOSIT), state(0, DEPOSIT + 1));
+    assert_eq!(store.note_comparison(channel_id(1), start, theirs).await, Err(StoreError::Conflict));
+    store.attach_channel(channel(1)).await.unwrap();
+    assert_eq!(store.note_comparison(channel_id(1), theirs, theirs).await, Err(StoreError::Conflict));
+    store.note_comparison(channel_id(1), start, theirs).await.unwrap();
+    let behind = Reconciliation::Behind { ours: start, theirs };
+    assert_eq!(only_channel(store).await.reconciliation, behind);
+    store.note_comparison(channel_id(1), start, state(3, DEPOSIT - 8)).await.unwrap();
+    let ahead = Reconciliation::Ahead { gap: 2, unconfirmed: units(8) };
+    assert_eq!(only_channel(store).await.reconciliation, ahead);
+    store.commit_sale(nth_sale(1, 1)).await.unwrap();
+    assert_eq!(only_channel(store).await.reconciliation, Reconciliation::Equal);
+}
+
 async fn contradictory_records_are_refused(store: &dyn Store) {
     let mut unsound = channel(1);
     unsound.earned = units(1);
@@ -222,6 +262,41 @@ async fn a_retired_key_is_erased_but_remembered(store: &dyn Store) {
     store.mark_offered(key_id(1), 5).await.unwrap();
     assert!(is_refused(store.insert_key(key(1)).await), "an id never comes back");
     assert!(matches!(store.key(key_id(1)).await, Ok(KeyLookup::Retired)));
+}
+
+async fn keys_are_listed_oldest_first_by_what_is_asked(store: &dyn Store) {
+    let api_id = key(0).api_id;
+    // Made one after the other from 10; the odd ones expire at 100, the others never.
+    for n in 0..6u8 {
+        let expires_ns = (!n.is_multiple_of(2)).then_some(100);
+        let record = KeyRecord { created_ns: 10 + u64::from(n), expires_ns, ..key(n) };
+        store.insert_key(record).await.unwrap();
+    }
+    store.insert_key(KeyRecord { api_id: ApiId::new([1; 16]), ..key(7) }).await.unwrap();
+    store.mark_offered(key_id(0), 50).await.unwrap();
+    store.retire_key(key_id(2)).await.unwrap();
+    let keep = NonZeroU64::new;
+    let unoffered = |now_ns| KeyFilter::Unoffered { now_ns };
+    let old = |now_ns, made_before_ns, keep| KeyFilter::Old { now_ns, made_before_ns, keep };
+    for (filter, limit, expected) in [
+        (unoffered(99), 9, &[1, 3, 4, 5][..]),
+        (unoffered(100), 9, &[4]),
+        (unoffered(99), 2, &[1, 3]),
+        (old(100, 15, None), 9, &[0, 1, 3, 4]),
+        (old(99, 15, None), 9, &[0, 4]),
+        (old(100, 0, keep(3)), 9, &[0, 1]),
+        (old(100, 0, keep(5)), 9, &[]),
+        (old(100, 0, keep(u64::MAX)), 9, &[]),
+        (old(100, 12, keep(4)), 9, &[0, 1]),
+        (old(100, 0, None), 9, &[]),
+    ] {
+        let keys = store.keys(api_id, filter, limit).await.unwrap();
+        let ids: Vec<_> = keys.iter().map(|key| key.key_id).collect();
+        let expected: Vec<_> = expected.iter().map(|n| key_id(*n)).collect();
+        assert_eq!(ids, expected, "{filter:?}");
+    }
+    let [first, ..] = &store.keys(api_id, old(100, 15, None), 1).await.unwrap()[..] else { panic!("no key") };
+    assert_eq!((first.created_ns, first.offered_ns, first.price), (10, Some(50), key(0).price));
 }
 
 async fn flush_waits_for_what_was_called(store: &dyn Store) {

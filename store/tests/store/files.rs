@@ -190,5 +190,5 @@ async fn an_empty_file_becomes_a_store_and_a_newer_one_is_refused() {
     store.insert_key(key(1)).await.unwrap();
     store.close().await.unwrap();
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
-    assert_eq!(refusal(&path), StoreError::Schema { supported: 1, actual: 7 });
+    assert_eq!(refusal(&path), StoreError::Schema { supported: 2, actual: 7 });
 }

@@ -8,8 +8,8 @@ use xbr_core::channel::ChannelState;
 use xbr_store::{MemoryStore, Store, StoreError, StoreFuture};
 
 use crate::support::{
-    DEPOSIT, channel, channel_id, close, close_evidence, contents, key, key_id, open, sale, sell_evidence,
-    shown, state,
+    DEPOSIT, channel, channel_id, close, close_evidence, contents, key, key_id, open, own_close, sale,
+    sell_evidence, shown, state,
 };
 
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ enum Step {
     Attach(u8),
     Sale { n: u8, gap: u32, fall: u128, stale: bool, broken: bool },
     Close { n: u8, gap: u32, fall: u128, stale: bool, is_final: bool },
+    OwnClose { n: u8, stale: bool, block: u64 },
+    Compare { n: u8, seq: u32, fall: u128, stale: bool },
     Evidence(u8),
     InsertKey(u8),
     Offer(u8, u64),
@@ -34,6 +36,10 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(n, gap, fall, stale, broken)| Step::Sale { n, gap, fall, stale, broken }),
         2 => (n.clone(), 0..3u32, 0..50u128, prop::bool::weighted(0.1), prop::bool::weighted(0.3))
             .prop_map(|(n, gap, fall, stale, is_final)| Step::Close { n, gap, fall, stale, is_final }),
+        1 => (n.clone(), prop::bool::weighted(0.1), 0..2u64)
+            .prop_map(|(n, stale, block)| Step::OwnClose { n, stale, block }),
+        2 => (n.clone(), 0..40u32, 0..200u128, prop::bool::weighted(0.1))
+            .prop_map(|(n, seq, fall, stale)| Step::Compare { n, seq, fall, stale }),
         1 => n.prop_map(Step::Evidence),
         3 => key.clone().prop_map(Step::InsertKey),
         2 => (key.clone(), any::<u64>()).prop_map(|(key, at)| Step::Offer(key, at)),
@@ -78,6 +84,15 @@ fn write(step: &Step, course: &Course) -> Option<(Call, Option<(u8, ChannelState
             moved = Some((n, after));
             let record = close(n, before, after, is_final);
             Box::new(move |store| store.commit_close(record.clone()))
+        }
+        Step::OwnClose { n, stale, block } => {
+            let (before, _) = course.around(n, 0, 0, stale);
+            Box::new(move |store| store.commit_own_close(own_close(n, before, block)))
+        }
+        Step::Compare { n, seq, fall, stale } => {
+            let (before, _) = course.around(n, 0, 0, stale);
+            let theirs = state(seq, DEPOSIT - fall);
+            Box::new(move |store| store.note_comparison(channel_id(n), before, theirs))
         }
         Step::Evidence(0) => Box::new(|store| store.keep_evidence(close_evidence(0, true))),
         Step::Evidence(n) => Box::new(move |store| store.keep_evidence(sell_evidence(n))),

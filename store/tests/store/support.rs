@@ -1,12 +1,13 @@
 //! Records to store, both stores behind one trait, and comparisons.
 
+use std::num::NonZeroU64;
 use std::path::Path;
 
-use xbr_core::channel::{Channel, ChannelState, ChannelTerms, CloseRecord, SaleRecord};
+use xbr_core::channel::{Channel, ChannelState, ChannelTerms, CloseRecord, OwnClose, SaleRecord};
 use xbr_core::payload::DataKey;
 use xbr_core::wire::{CloseRequest, SellRequest};
 use xbr_core::{Address, Amount, ApiId, BuyerKey, ChannelId, ChannelSeq, KeyId, MarketId, Signature};
-use xbr_store::{Evidence, EvidenceRequest, KeyLookup, KeyRecord, MasterKey, SqliteStore, Store};
+use xbr_store::{Evidence, EvidenceRequest, KeyFilter, KeyLookup, KeyRecord, MasterKey, SqliteStore, Store};
 
 pub(crate) const MASTER: [u8; 32] = [0x4d; 32];
 /// What each channel of a test begins with, in units.
@@ -85,6 +86,12 @@ pub(crate) fn close(n: u8, before: ChannelState, after: ChannelState, is_final: 
     }
 }
 
+pub(crate) fn own_close(n: u8, state: ChannelState, block: u64) -> OwnClose {
+    let close_at = units(block.into());
+    let signature = Signature::new([block.to_le_bytes()[0]; 65]);
+    OwnClose { channel_id: channel_id(n), state, close_at, signature }
+}
+
 pub(crate) fn key(n: u8) -> KeyRecord {
     KeyRecord {
         key_id: key_id(n),
@@ -149,6 +156,16 @@ pub(crate) async fn contents(store: &dyn Store) -> Vec<String> {
     }
     for n in 0..16 {
         contents.push(shown(&store.key(key_id(n)).await.unwrap()));
+    }
+    let api_id = key(0).api_id;
+    for filter in [
+        KeyFilter::Unoffered { now_ns: 0 },
+        KeyFilter::Unoffered { now_ns: 1_700_000_300_000_000_000 },
+        KeyFilter::Old { now_ns: u64::MAX >> 1, made_before_ns: u64::MAX >> 1, keep: None },
+        KeyFilter::Old { now_ns: 1_700_000_300_000_000_000, made_before_ns: 0, keep: NonZeroU64::new(2) },
+        KeyFilter::Old { now_ns: 0, made_before_ns: 1_700_000_000_000_000_001, keep: None },
+    ] {
+        contents.push(format!("{:?}", store.keys(api_id, filter, 5).await.unwrap()));
     }
     contents.extend(store.evidence().await.unwrap().iter().map(|evidence| format!("{evidence:?}")));
     contents
