@@ -23,6 +23,7 @@ MEMBER_KEYS = {name: bytes.fromhex(key) for name, key in KEYS["members"].items()
 MEMBERS = {name: address(key) for name, key in MEMBER_KEYS.items()}
 PROVIDER, CONSUMER = 1, 2  # the roles of a market's members
 FUNDS = 10**8 * XBR  # of whoever pays for channels
+NETWORK_PERCENT = 30  # the organization's part of a market's fee
 STATES = ("none", "open", "closing", "closed", "failed")
 # The contracts refuse signatures for a block further back than this, but on a chain that is younger they take any.
 SIGNATURE_MAX_AGE_BLOCKS = 1440
@@ -70,7 +71,9 @@ class Chain:
         eula = network.functions.eula().call()
         for member in ("operator", "seller", "buyer"):
             self._send(network.functions.registerMember(eula, ""), MEMBERS[member])
-        fee = self.token_supply() * fee_percent // 100
+        fee = (
+            token.functions.totalSupply().call() * fee_percent // 100
+        )  # the contract's 100 % is all that there is
         terms = (token.address, "", "", MARKET_MAKER, 0, 0, fee)
         self._send(market.functions.createMarket(MARKET, *terms), MEMBERS["operator"])
         self._send(market.functions.joinMarket(MARKET, PROVIDER, ""), MEMBERS["seller"])
@@ -123,15 +126,3 @@ class Chain:
         balance_of = self._contract("XBRToken").functions.balanceOf
         owners = MEMBERS | {"marketmaker": MARKET_MAKER}
         return {name: balance_of(owner).call() for name, owner in owners.items()}
-
-    def market_fee(self) -> int:
-        """The operator's part of what is earned, as a fraction of the token's supply."""
-        return self._contract("XBRMarket").functions.getMarketFee(MARKET).call()
-
-    def contribution(self) -> int:
-        """The network's part of the operator's fee, as a fraction of the token's supply."""
-        return self._contract("XBRNetwork").functions.contribution().call()
-
-    def token_supply(self) -> int:
-        """All of the token that there is."""
-        return self._contract("XBRToken").functions.totalSupply().call()

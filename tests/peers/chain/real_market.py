@@ -76,7 +76,7 @@ def chain_command(port: int) -> list[Any]:
     accounts = [word for key in keys for word in ("--wallet.accounts", f"0x{key.hex()},{GAS_WEI}")]
     server = ["--server.host", "127.0.0.1", "--server.port", port]
     chain = ["--chain.chainId", CHAIN_ID, "--chain.networkId", CHAIN_ID, "--chain.hardfork", "istanbul"]
-    return ["node", GANACHE, *server, *chain, "--miner.blockGasLimit", 10**9, *accounts]
+    return ["node", GANACHE, "--logging.quiet", *server, *chain, "--miner.blockGasLimit", 10**9, *accounts]
 
 
 def node_with_market_maker(args: argparse.Namespace, chain: Chain, first_block: int) -> dict:
