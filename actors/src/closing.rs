@@ -120,9 +120,9 @@ pub enum CloseError {
         /// What is wrong.
         problem: &'static str,
     },
-    /// The market maker does not run, so it would send nothing.
-    #[error("the market maker is not running ({actual:?}); try again when it is")]
-    NotRunning {
+    /// The market maker is stopping, so it might send nothing.
+    #[error("the market maker is {actual:?}; try again when it is back")]
+    Stopping {
         /// What it says of itself.
         actual: MarketMakerStatus,
     },
@@ -177,8 +177,9 @@ pub(crate) async fn close(
     let shown = ask(&market.fetch_channel, FetchChannel { channel_id }).await?;
     check_parties(&shown, &options, &domain).map_err(|problem| CloseError::Channel { problem })?;
     let status = ask(&market.fetch_status, FetchStatus).await?;
-    if status.status != MarketMakerStatus::Running {
-        return Err(CloseError::NotRunning { actual: status.status });
+    // The real one says that it is not started for as long as it runs.
+    if matches!(status.status, MarketMakerStatus::Stopping | MarketMakerStatus::Stopped) {
+        return Err(CloseError::Stopping { actual: status.status });
     }
     let theirs = ask(&market.fetch_balance, FetchBalance { channel_id }).await?.state();
     let reconciliation = channel.clone().reconcile(theirs);

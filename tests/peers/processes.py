@@ -18,13 +18,13 @@ KIT = HERE / "kit"
 LOG_TAIL_BYTES = 3000  # of each program, shown when a test fails
 
 
-def wait_until(what: str, condition: Callable[[], Any], timeout: float = 30) -> Any:
+def wait_until(what: str, condition: Callable[[], Any], timeout: float = 30, pause: float = 0.02) -> Any:
     """Wait until the condition returns something true, and return that."""
     deadline = time.monotonic() + timeout
     while not (result := condition()):
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {timeout} s in vain for {what}")
-        time.sleep(0.02)
+        time.sleep(pause)
     return result
 
 
@@ -130,6 +130,20 @@ class Router(Program):
         self.tls_url = f"wss://127.0.0.1:{self.tls_port}/ws"
         self.cafile = work_dir / "cert.pem"
         self.wait_for("the router accepts connections", lambda: b"READY" in self.out.read_bytes(), 60)
+
+
+class RealMarket(Program):
+    """Crossbar with its own market maker, on a chain of its own; `ready` tells where everything is."""
+
+    def __init__(self, work_dir: Path, fee_percent: int) -> None:
+        port, chain_port = free_ports(2)
+        options = ["--chain-port", chain_port, "--fee-percent", fee_percent]
+        command = [sys.executable, HERE / "chain" / "real_market.py", work_dir, port, *options]
+        super().__init__("real_market", command, work_dir)
+        self.logs += [work_dir / "node.log", work_dir / "chain.log"]
+        self.fee_percent = fee_percent
+        self.ready = self.wait_for("it is ready", lambda: self.records(self.out), 240)[0]
+        self.url = self.ready["url"]
 
 
 class MarketMaker(Program):

@@ -4,18 +4,20 @@ import copy
 import json
 import os
 import re
+import subprocess
 import uuid
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from channel import address, eth_key  # first: it chooses Twisted
-from common import KEYS, XBR
+from channel import address, eth_key, sign_state, uint  # first: it chooses Twisted
+from common import KEYS, XBR, xbr
 
 import eth_keys
+from autobahn.wamp.exception import ApplicationError
 
-from processes import ROOT, Buyer, MarketMaker, Router, Seller
+from processes import ROOT, Buyer, MarketMaker, RealMarket, Router, Seller
 from realm import Realm
 from till import Till
 
@@ -63,20 +65,26 @@ def write_secret(path: Path, text: str, mode: int = 0o600) -> Path:
 class Market:
     """What runs already when a seller starts."""
 
-    router: Router
-    market_maker: MarketMaker
+    router: Router | RealMarket
+    market_maker: MarketMaker | RealMarket
     realm: Realm
 
 
 class Provider(AbstractContextManager):
-    """A provider with a fresh Ethereum key, so with channels of its own at the market maker."""
+    """A provider with this Ethereum key, or a fresh one, so with channels of its own at the market maker."""
 
     def __init__(
-        self, market: Market, directory: Path, serializer: str = "cbor", price: str = PRICE, **rotation: Any
+        self,
+        market: Market,
+        directory: Path,
+        serializer: str = "cbor",
+        price: str = PRICE,
+        key: bytes | None = None,
+        **rotation: Any,
     ) -> None:
         self.market, self.directory = market, directory
         self.price = to_wei(price)
-        self.key = os.urandom(32)
+        self.key = key or os.urandom(32)
         self.address = address(self.key)
         public_key = eth_keys.keys.PrivateKey(self.key).public_key
         self.provider_id = "0x" + public_key.to_bytes().hex()
@@ -118,11 +126,45 @@ class Provider(AbstractContextManager):
         seller.wait_started()
         return seller
 
-    def buyer(self) -> Buyer:
-        """A buyer with a fresh key, so with a payment channel of its own. It pays the price and no more."""
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run another command of the program with the configuration, to its end."""
+        config = self.directory / "seller.toml"
+        return subprocess.run(
+            [BINARY, *words, "--config", config],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def ledger(self) -> list[dict]:
+        """Its channels as `xbr-seller channels` tells them."""
+        told = self.command("channels", "--json")
+        assert told.returncode == 0, told.stderr
+        return json.loads(told.stdout)["channels"]
+
+    def buyer(self, key: bytes | None = None) -> Buyer:
+        """A buyer with this key, or a fresh one, so with a payment channel of its own. It pays the price and no more."""
         directory = self.directory / f"buyer-{len(self.buyers) + 1}"
-        self.buyers.append(Buyer(self.market.router.url, directory, os.urandom(32), self.price))
+        self.buyers.append(Buyer(self.market.router.url, directory, key or os.urandom(32), self.price))
         return self.buyers[-1]
+
+    def fail_sale(self, key_id: bytes, buyer: bytes | None = None) -> None:
+        """Let someone without purchases so far ask for a key in a way that the seller has to refuse."""
+        realm, buyer = self.market.realm, buyer or os.urandom(32)
+        channel = realm.call("xbr.marketmaker.get_active_payment_channel", address(buyer))
+        oid, balance = channel["channel_oid"], uint(channel["amount"]) - self.price
+        amounts = map(xbr.pack_uint256, (self.price, balance))
+        signature = sign_state(buyer, oid, 2, balance)
+        no_public_key = bytes(32)
+        request = (address(buyer), no_public_key, key_id, oid, 2, *amounts, signature)
+        try:
+            realm.call("xbr.marketmaker.buy_key", *request)
+        except ApplicationError as refused:
+            assert refused.error == "wamp.error.invalid_argument", refused
+        else:
+            raise AssertionError("a key was sold to nobody")
 
     def __exit__(self, *_: object) -> None:
         for process in (*self.buyers, *self.processes):

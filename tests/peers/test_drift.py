@@ -1,36 +1,10 @@
 """What goes wrong between the seller and the market maker, and that the next sale works all the same."""
 
-import os
 import signal
 
 import pytest
 from payloads import LINES, check_equal
 from provider import TOPIC
-
-from channel import address, sign_state
-from common import xbr
-
-from autobahn.wamp.exception import ApplicationError
-
-
-def buy_with_bad_key(provider, key_id: bytes) -> None:
-    """Ask the market maker for a key with a buyer's key that the seller has to refuse."""
-    realm, buyer = provider.market.realm, os.urandom(32)
-    channel = realm.call("xbr.marketmaker.get_active_payment_channel", address(buyer))
-    balance = xbr.unpack_uint256(channel["amount"]) - provider.price
-    with pytest.raises(ApplicationError) as refused:
-        realm.call(
-            "xbr.marketmaker.buy_key",
-            address(buyer),
-            bytes(32),
-            key_id,
-            channel["channel_oid"],
-            2,
-            xbr.pack_uint256(provider.price),
-            xbr.pack_uint256(balance),
-            sign_state(buyer, channel["channel_oid"], 2, balance),
-        )
-    assert refused.value.error == "wamp.error.invalid_argument"
 
 
 def test_a_failed_sale_does_not_stand_in_the_way_of_the_next(new_provider, events):
@@ -39,7 +13,7 @@ def test_a_failed_sale_does_not_stand_in_the_way_of_the_next(new_provider, event
     seller.feed(*LINES[:2])
     check_equal([each["payload"] for each in buyer.unwrapped(2)], LINES[:2])
     for _ in range(2):
-        buy_with_bad_key(provider, events.wait(2)[0][0])
+        provider.fail_sale(events.wait(2)[0][0])
     channel = provider.channel()
     assert channel["seq"] == 4, "the market maker keeps the seq of the failed sales"
 

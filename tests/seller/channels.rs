@@ -1,6 +1,5 @@
 //! Channels: first use, halting, closing.
 
-use xbr_actors::messages::CloseChannel;
 use xbr_core::channel::Reconciliation;
 use xbr_core::reject::{CloseReject, SaleReject};
 use xbr_core::{Address, Amount, ChannelId, Signature};

@@ -6,7 +6,7 @@ use xbr_actors::messages::MarketError;
 use xbr_actors::{CloseAt, CloseError, CloseOptions, CloseOutcome, CloseReport};
 use xbr_core::channel::Reconciliation;
 use xbr_core::reject::{CloseReject, OwnCloseReject, SaleReject};
-use xbr_core::wire::MarketCloseRequest;
+use xbr_core::wire::{MarketCloseRequest, MarketMakerStatus};
 use xbr_core::{Amount, ChannelId, Eip712, Signer};
 use xbr_store::{Fault, MemoryStore, Store, Write};
 
@@ -105,6 +105,9 @@ async fn nothing_is_signed_when_a_check_fails() {
     with(&it.market, |market| market.marketmaker = crate::support::market_maker().address()).await;
     let unknown = CloseOptions { channel_id: Some(OTHER), ..CloseOptions::default() };
     assert_eq!(it.close(unknown).await, Err(CloseError::Rejected(OwnCloseReject::UnknownChannel)));
+    with(&it.market, |market| market.status = MarketMakerStatus::Stopping).await;
+    assert!(matches!(it.close(CloseOptions::default()).await, Err(CloseError::Stopping { .. })));
+    with(&it.market, |market| market.status = MarketMakerStatus::Running).await;
     with(&it.market, |market| market.closing.push(CHANNEL)).await;
     assert!(matches!(it.close(CloseOptions::default()).await, Err(CloseError::NotOpen { .. })));
     with(&it.market, |market| market.closing.clear()).await;

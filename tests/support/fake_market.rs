@@ -38,6 +38,8 @@ pub struct FakeMarket {
     pub closing: Vec<ChannelId>,
     /// The newest block.
     pub block: u64,
+    /// What it says of itself.
+    pub status: MarketMakerStatus,
     /// The channel that `get_active_paying_channel` answers with.
     pub active: Option<ChannelId>,
     pub told: Vec<Told>,
@@ -58,6 +60,8 @@ impl Default for FakeMarket {
             channels: [(CHANNEL, state(1, 1000))].into(),
             closing: Vec::new(),
             block: 5000,
+            // The real one says so for as long as it runs.
+            status: MarketMakerStatus::None,
             active: Some(CHANNEL),
             told: Vec::new(),
             offers: Vec::new(),
@@ -194,7 +198,7 @@ answers! {
         now_ns: 0,
         chain: 1,
         block: Block { number: market.block, hash: None, gas_limit: None },
-        status: MarketMakerStatus::Running,
+        status: market.status,
     });
     FetchActiveChannel => Option<ChannelInfo>, |market, _it| market.active.map(|id| market.info(id)).transpose();
     FetchChannels => Vec<ChannelId>, |market, _it| Ok(market.channels.keys().copied().collect());

@@ -139,7 +139,7 @@ dictionary!(
 numbered!(
     /// Whether the market maker is running.
     MarketMakerStatus, "an integer from 0 to 3", {
-        /// Not started.
+        /// Not started; but the reference's says so for as long as it runs.
         None = 0,
         /// Running.
         Running = 1,

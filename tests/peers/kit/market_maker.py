@@ -114,7 +114,8 @@ class MarketMaker:
 
     def get_status(self):
         block = {"number": 1, "hash": bytes(32), "gas_limit": 6721975}
-        return {"now": time.time_ns(), "chain": CHAIN_ID, "block": block, "status": 1}
+        status = 0  # upstream says "none" for as long as it runs
+        return {"now": time.time_ns(), "chain": CHAIN_ID, "block": block, "status": status}
 
     # --- channels ---
 
