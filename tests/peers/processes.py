@@ -141,7 +141,8 @@ class RealMarket(Program):
         command = [sys.executable, HERE / "chain" / "real_market.py", work_dir, port, *options]
         super().__init__("real_market", command, work_dir)
         self.logs += [work_dir / "node.log", work_dir / "chain.log"]
-        self.ready = self.wait_for("it is ready", lambda: self.records(self.out), 300)[0]
+        self.fee_percent = fee_percent
+        self.ready = self.wait_for("it is ready", lambda: self.records(self.out), 240)[0]
         self.url = self.ready["url"]
 
 

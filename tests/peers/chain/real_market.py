@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Run Crossbar with its own market maker, on a development chain with the XBR contracts, until it is interrupted.
+"""Run Crossbar with its own market maker, on a development chain with the XBR contracts, until interrupted.
 
-Everything is on 127.0.0.1 and new at every start: a chain (ganache), on it the contracts and a market with the fee
-that was asked for, a Crossbar node with a router (as router.py runs it) and the market maker, and a channel of 1000
-XBR each for the delegates "seller" and "buyer" of keys.json.
+Everything is on 127.0.0.1 and new at every start: a chain (ganache), on it the contracts and a market with
+the fee that was asked for, a Crossbar node with a router (as router.py runs it) and the market maker, and a
+channel of 1000 XBR each for the delegates "seller" and "buyer" of keys.json.
 
-Prints a JSON line, ready, when the market maker knows the channels. Stop it with SIGINT or SIGTERM. The logs are
-WORKDIR/chain.log and WORKDIR/node.log.
+Prints a JSON line, ready, when the market maker knows the channels. Stop it with SIGINT or SIGTERM. The logs
+are WORKDIR/chain.log and WORKDIR/node.log.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def chain_command(port: int) -> list[Any]:
     accounts = [word for key in keys for word in ("--wallet.accounts", f"0x{key.hex()},{GAS_WEI}")]
     server = ["--server.host", "127.0.0.1", "--server.port", port]
     chain = ["--chain.chainId", CHAIN_ID, "--chain.networkId", CHAIN_ID, "--chain.hardfork", "istanbul"]
-    return ["node", GANACHE, *server, *chain, "--miner.blockGasLimit", 10**9, *accounts]
+    return ["node", GANACHE, "--logging.quiet", *server, *chain, "--miner.blockGasLimit", 10**9, *accounts]
 
 
 def node_with_market_maker(args: argparse.Namespace, chain: Chain, first_block: int) -> dict:
