@@ -15,6 +15,7 @@ from channel import address, eth_key, sign_state, uint  # first: it chooses Twis
 from common import KEYS, XBR, xbr
 
 import eth_keys
+import pytest
 from autobahn.wamp.exception import ApplicationError
 
 from processes import ROOT, Buyer, MarketMaker, RealMarket, Router, Seller
@@ -145,26 +146,10 @@ class Provider(AbstractContextManager):
         return json.loads(told.stdout)["channels"]
 
     def buyer(self, key: bytes | None = None) -> Buyer:
-        """A buyer with this key, or a fresh one, so with a payment channel of its own. It pays the price and no more."""
+        """A buyer with this key, or a fresh one, so with its own channel. It pays the price and no more."""
         directory = self.directory / f"buyer-{len(self.buyers) + 1}"
         self.buyers.append(Buyer(self.market.router.url, directory, key or os.urandom(32), self.price))
         return self.buyers[-1]
-
-    def fail_sale(self, key_id: bytes, buyer: bytes | None = None) -> None:
-        """Let someone without purchases so far ask for a key in a way that the seller has to refuse."""
-        realm, buyer = self.market.realm, buyer or os.urandom(32)
-        channel = realm.call("xbr.marketmaker.get_active_payment_channel", address(buyer))
-        oid, balance = channel["channel_oid"], uint(channel["amount"]) - self.price
-        amounts = map(xbr.pack_uint256, (self.price, balance))
-        signature = sign_state(buyer, oid, 2, balance)
-        no_public_key = bytes(32)
-        request = (address(buyer), no_public_key, key_id, oid, 2, *amounts, signature)
-        try:
-            realm.call("xbr.marketmaker.buy_key", *request)
-        except ApplicationError as refused:
-            assert refused.error == "wamp.error.invalid_argument", refused
-        else:
-            raise AssertionError("a key was sold to nobody")
 
     def __exit__(self, *_: object) -> None:
         for process in (*self.buyers, *self.processes):
@@ -199,6 +184,18 @@ class Provider(AbstractContextManager):
             channel["seq"],
             int.from_bytes(channel["remaining"]),
         )
+
+
+def buy_with_bad_key(provider: Provider, key_id: bytes, buyer: bytes | None = None) -> None:
+    """Ask the market maker, for a buyer's first purchase, in a way that the seller has to refuse."""
+    realm, buyer = provider.market.realm, buyer or os.urandom(32)
+    channel = realm.call("xbr.marketmaker.get_active_payment_channel", address(buyer))
+    oid, balance = channel["channel_oid"], uint(channel["amount"]) - provider.price
+    amounts = map(xbr.pack_uint256, (provider.price, balance))
+    signature = sign_state(buyer, oid, 2, balance)
+    with pytest.raises(ApplicationError) as refused:
+        realm.call("xbr.marketmaker.buy_key", address(buyer), bytes(32), key_id, oid, 2, *amounts, signature)
+    assert refused.value.error == "wamp.error.invalid_argument"
 
 
 def is_uuid4(key_id: bytes) -> bool:

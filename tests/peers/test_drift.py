@@ -4,7 +4,7 @@ import signal
 
 import pytest
 from payloads import LINES, check_equal
-from provider import TOPIC
+from provider import TOPIC, buy_with_bad_key
 
 
 def test_a_failed_sale_does_not_stand_in_the_way_of_the_next(new_provider, events):
@@ -13,7 +13,7 @@ def test_a_failed_sale_does_not_stand_in_the_way_of_the_next(new_provider, event
     seller.feed(*LINES[:2])
     check_equal([each["payload"] for each in buyer.unwrapped(2)], LINES[:2])
     for _ in range(2):
-        provider.fail_sale(events.wait(2)[0][0])
+        buy_with_bad_key(provider, events.wait(2)[0][0])
     channel = provider.channel()
     assert channel["seq"] == 4, "the market maker keeps the seq of the failed sales"
 

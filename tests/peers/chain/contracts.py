@@ -1,7 +1,7 @@
 """The XBR contracts on a development chain: a market, its members, its channels, and who owns what.
 
-Interfaces and bytecode come from the installed `xbr` package, the private keys of the members from keys.json. The
-chain holds those keys and signs transactions with them. Amounts are in units of 10^-18 XBR.
+Interfaces and bytecode come from the installed `xbr` package, the private keys of the members from keys.json;
+the chain holds those keys and signs transactions with them. Amounts are in units of 10^-18 XBR.
 """
 
 import json
@@ -25,7 +25,7 @@ PROVIDER, CONSUMER = 1, 2  # the roles of a market's members
 FUNDS = 10**8 * XBR  # of whoever pays for channels
 NETWORK_PERCENT = 30  # the organization's part of a market's fee
 STATES = ("none", "open", "closing", "closed", "failed")
-# The contracts refuse signatures for a block further back than this, but on a chain that is younger they take any.
+# The contracts refuse signatures for a block further back than this, but on a younger chain they take any.
 SIGNATURE_MAX_AGE_BLOCKS = 1440
 
 
@@ -54,7 +54,7 @@ class Chain:
     # --- making a market ---
 
     def make_market(self, fee_percent: int) -> int:
-        """Deploy the contracts, register the members and let them join; return the first block that matters."""
+        """Deploy the contracts, register the members, let them join; return the first block that matters."""
         self.web3.provider.make_request("evm_mine", [{"blocks": SIGNATURE_MAX_AGE_BLOCKS + 1}])
         first_block = self.web3.eth.block_number + 1
         self._deploy("XBRTypes")
@@ -71,9 +71,8 @@ class Chain:
         eula = network.functions.eula().call()
         for member in ("operator", "seller", "buyer"):
             self._send(network.functions.registerMember(eula, ""), MEMBERS[member])
-        fee = (
-            token.functions.totalSupply().call() * fee_percent // 100
-        )  # the contract's 100 % is all that there is
+        # The contract's 100 % is all of the token.
+        fee = token.functions.totalSupply().call() * fee_percent // 100
         terms = (token.address, "", "", MARKET_MAKER, 0, 0, fee)
         self._send(market.functions.createMarket(MARKET, *terms), MEMBERS["operator"])
         self._send(market.functions.joinMarket(MARKET, PROVIDER, ""), MEMBERS["seller"])

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Run Crossbar with its own market maker, on a development chain with the XBR contracts, until it is interrupted.
+"""Run Crossbar with its own market maker, on a development chain with the XBR contracts, until interrupted.
 
-Everything is on 127.0.0.1 and new at every start: a chain (ganache), on it the contracts and a market with the fee
-that was asked for, a Crossbar node with a router (as router.py runs it) and the market maker, and a channel of 1000
-XBR each for the delegates "seller" and "buyer" of keys.json.
+Everything is on 127.0.0.1 and new at every start: a chain (ganache), on it the contracts and a market with
+the fee that was asked for, a Crossbar node with a router (as router.py runs it) and the market maker, and a
+channel of 1000 XBR each for the delegates "seller" and "buyer" of keys.json.
 
-Prints a JSON line, ready, when the market maker knows the channels. Stop it with SIGINT or SIGTERM. The logs are
-WORKDIR/chain.log and WORKDIR/node.log.
+Prints a JSON line, ready, when the market maker knows the channels. Stop it with SIGINT or SIGTERM. The logs
+are WORKDIR/chain.log and WORKDIR/node.log.
 """
 
 import argparse
