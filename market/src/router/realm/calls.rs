@@ -3,7 +3,7 @@
 //! Whatever the router has to answer in a callee's place, it tells the dealer as the callee's own error: so
 //! every call gets exactly one final answer, by one way, and the dealer forgets it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wampproto::dealer::Registration;
 use wampproto::messages::call::Call;
@@ -35,6 +35,14 @@ pub(super) struct Pending {
     callee: u64,
     receive_progress: bool,
     deadline: Instant,
+}
+
+/// What a caller wants and gets.
+struct Terms {
+    receive_progress: bool,
+    /// What the callee learns of the caller.
+    disclosed: Dict,
+    timeout: Duration,
 }
 
 /// A message that could not be delivered, and somebody waits for.
@@ -162,10 +170,12 @@ impl Realm {
         if self.calls.contains_key(&(session, request)) {
             return Err(Violation::RequestInUse.into());
         }
-        let (options, receive_progress, timeout) = self.check_call(session, options, &procedure)?;
+        let Terms { receive_progress, disclosed, timeout } = self.check_call(session, options, &procedure)?;
+        let options = convert::options([("receive_progress", convert::flag(receive_progress))]);
         let call = Call { request_id: convert::id(request), options, procedure, args: None, kwargs: None };
         match self.ask_dealer(session, &call)? {
-            Some((callee, Message::Invocation { request: invocation, registration, details, .. })) => {
+            Some((callee, Message::Invocation { request: invocation, registration, mut details, .. })) => {
+                details.extend(disclosed);
                 let deadline = later(now, timeout);
                 self.begin(
                     invocation,
@@ -188,15 +198,11 @@ impl Realm {
         Ok(())
     }
 
-    fn check_call(
-        &self,
-        session: u64,
-        options: &Options<'_>,
-        procedure: &str,
-    ) -> Result<(convert::Options, bool, std::time::Duration), Refusal> {
+    fn check_call(&self, session: u64, options: &Options<'_>, procedure: &str) -> Result<Terms, Refusal> {
         let receive_progress = options.flag("receive_progress")?;
         let timeout = options.milliseconds("timeout")?.unwrap_or(self.bounds.max_call_timeout);
-        let mut disclose = options.flag("disclose_me")?;
+        let disclose = options.flag("disclose_me")?;
+        let mut disclosed = Dict::new();
         if options.flag("progress")? {
             return Err(Refusal::Option {
                 option: "progress",
@@ -206,13 +212,11 @@ impl Realm {
         if let Some(member) = self.members.get(&session) {
             check(&member.role, Action::Call, procedure, Match::Exact)?;
             limit("calls under way", member.calls, self.bounds.max_calls)?;
-            disclose |= member.role.disclose_caller;
+            if disclose || member.role.disclose_caller {
+                disclosed = member.disclosed(session, ["caller", "caller_authid", "caller_authrole"]);
+            }
         }
-        let options = convert::options([
-            ("receive_progress", convert::flag(receive_progress)),
-            ("disclose_me", convert::flag(disclose)),
-        ]);
-        Ok((options, receive_progress, timeout.min(self.bounds.max_call_timeout)))
+        Ok(Terms { receive_progress, disclosed, timeout: timeout.min(self.bounds.max_call_timeout) })
     }
 
     pub(super) fn yielded(
