@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 /// What the help ends with.
 const EPILOGUE: &str = "\
 Examples:
+  xbr-seller demo                          see a whole data market at work
   xbr-seller keygen --out seller.key       make the key that you sell with
   xbr-seller config check seller.toml      see what is wrong before it matters
   xbr-seller run --config seller.toml      sell, until SIGTERM or SIGINT
@@ -35,6 +36,8 @@ pub struct Cli {
 pub enum Command {
     /// Sell, until SIGTERM or SIGINT
     Run(RunArgs),
+    /// See a whole data market at work, in this process and with nothing else installed
+    Demo(DemoArgs),
     /// Buy, and print decrypted events as JSON, one a line, until SIGTERM or SIGINT
     Buy(BuyArgs),
     /// Make a key in a new file that only you can read
@@ -50,6 +53,48 @@ pub struct RunArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE", env = "XBR_SELLER_CONFIG")]
     pub config: PathBuf,
+}
+
+/// What the help of `demo` ends with.
+const DEMO_EPILOGUE: &str = "\
+Examples:
+  xbr-seller demo                          watch keys rotate and being sold; Ctrl-C ends with everybody's accounts
+  xbr-seller demo --feed prices.jsonl      sell the lines of a file of yours as well
+  xbr-seller demo --dir market             keep keys and stores: the next time everybody goes on from there
+  xbr-seller demo --sales 10000 --json     how fast is it? one JSON object at the end
+
+Everybody keeps books of their own: the buyers of what they spent, the market maker of what it received and paid, the
+seller of what it earned. At the end they are compared, and must agree to the last unit of 10^-18 XBR.
+
+Exit codes: 0 the accounts agree, 1 they differ or something failed, 2 bad configuration or command line.";
+
+/// `demo`
+#[derive(Debug, Args)]
+#[command(after_help = DEMO_EPILOGUE)]
+pub struct DemoArgs {
+    /// A configuration file; config/demo.toml is the one that is built in
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Sell the lines of this file as well, a JSON value each
+    #[arg(long, value_name = "FILE")]
+    pub feed: Option<PathBuf>,
+    /// Keep keys and stores in this folder
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// End after so many sales, made as fast as they can be: each event has a key of its own
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub sales: Option<u64>,
+    /// How many purchases may be in flight, that is how many buyers there are [default: as configured, and 64 with
+    /// --sales]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub in_flight: Option<u16>,
+    /// Show nothing, and print the summary as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Let so many of a thousand purchases fail: bad buyer keys, unknown keys, a seller that restarts
+    #[arg(long, value_name = "PERMILLE", default_value_t = 0, hide = true,
+          value_parser = clap::value_parser!(u16).range(..=900))]
+    pub fail: u16,
 }
 
 /// `buy`

@@ -7,12 +7,14 @@ use thiserror::Error;
 use crate::cli::{Cli, Command, ConfigCommand};
 use crate::config::ConfigError;
 use crate::consumer::ConsumerError;
+use crate::demo::DemoError;
 use crate::logging::LogError;
 use crate::private_file::SecretFileError;
 use crate::service::ServiceError;
 
 mod buy;
 mod check;
+mod demo;
 mod keygen;
 mod run;
 
@@ -28,6 +30,12 @@ pub enum Failure {
     /// The buyer did not start, or ended by itself.
     #[error(transparent)]
     Consumer(#[from] ConsumerError),
+    /// The demo failed.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    /// The accounts of a demo differ.
+    #[error("the accounts differ in {0} points")]
+    Disagree(usize),
     /// A key cannot be written.
     #[error(transparent)]
     KeyFile(#[from] SecretFileError),
@@ -72,6 +80,7 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(args) => run::execute(&args),
         Command::Buy(args) => buy::execute(&args),
+        Command::Demo(args) => demo::execute(&args),
         Command::Keygen(args) => keygen::execute(&args),
         Command::Config(ConfigCommand::Check { file }) => check::execute(&file),
     }

@@ -2,10 +2,14 @@
 //! what has passed since the start.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use xbr_actors::ApiOptions;
 use xbr_core::{Amount, ApiId, KeyId};
+
+use super::accounts::Totals;
 
 /// For how many seconds rates are kept.
 const MINUTE: usize = 60;
@@ -31,8 +35,8 @@ pub struct Board {
     pub offers: usize,
     /// The events that were decrypted last, the newest first.
     pub recent: VecDeque<RecentEvent>,
-    /// Where the money is.
-    pub money: Money,
+    /// Where the money is, by everybody's own books.
+    pub money: Totals,
 }
 
 /// What is shown of an API.
@@ -65,21 +69,6 @@ pub struct RecentEvent {
     pub key_id: KeyId,
     /// The payload, as JSON.
     pub payload: String,
-}
-
-/// Where the money is, by each party's own books.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Money {
-    /// What remains in the payment channels, by the buyers.
-    pub remaining: Amount,
-    /// What the buyers have paid.
-    pub spent: Amount,
-    /// What the market maker has taken from buyers.
-    pub received: Amount,
-    /// What the market maker has given to the seller.
-    pub paid: Amount,
-    /// What the seller has earned.
-    pub earned: Amount,
 }
 
 /// Something that is counted, in all and for each of the last sixty seconds.
@@ -129,6 +118,17 @@ impl Meter {
     }
 }
 
+impl fmt::Display for Board {
+    /// One line, for where there is no screen.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sales, events, offers, refused) = (&self.sales, &self.events, self.offers, self.refused);
+        let Totals { spent, received, earned, .. } = self.money;
+        write!(f, "{} s: {} keys sold ({}/s), ", self.elapsed.as_secs(), sales.total(), sales.rate())?;
+        write!(f, "{} events ({}/s), {offers} offers, {refused} refused; ", events.total(), events.rate())?;
+        write!(f, "spent {spent} XBR, received {received}, earned {earned}")
+    }
+}
+
 impl Board {
     /// Lets time pass.
     pub fn advance(&mut self, elapsed: Duration) {
@@ -144,11 +144,11 @@ impl Board {
         self.recent.truncate(RECENT);
     }
 
-    /// A key of the API with this prefix was sold.
-    pub fn sold(&mut self, at: Duration, topic: &str) {
-        self.sales.add(at, 1);
+    /// So many keys were sold for the events of a topic.
+    pub fn sold(&mut self, at: Duration, topic: &str, count: u64) {
+        self.sales.add(at, count);
         if let Some(api) = self.apis.iter_mut().find(|api| topic.starts_with(&api.prefix)) {
-            api.sold += 1;
+            api.sold += count;
         }
     }
 
@@ -163,6 +163,19 @@ impl Board {
 }
 
 impl ApiBoard {
+    /// One that is not on sale yet.
+    pub fn new(options: &ApiOptions) -> Self {
+        Self {
+            api_id: options.terms.api_id,
+            prefix: options.terms.prefix.to_string(),
+            price: options.terms.price,
+            interval: options.rotation.interval.filter(|_| options.rotation.count.is_none()),
+            key: None,
+            rotations: 0,
+            sold: 0,
+        }
+    }
+
     /// How long its key is still used, and how long a key is used.
     pub fn left(&self, elapsed: Duration) -> Option<(Duration, Duration)> {
         let (interval, (_, since)) = (self.interval?, self.key?);
@@ -215,8 +228,8 @@ mod tests {
         assert_eq!(board.apis[0].left(S(50)), Some((S(0), S(10))));
         board.rotated(S(13), api_id, Some(two), 2);
         assert_eq!(board.apis[0].left(S(13)), Some((S(10), S(10))));
-        board.sold(S(13), "demo.wind");
-        board.sold(S(13), "demo.weather");
-        assert_eq!((board.apis[0].sold, board.sales.total()), (1, 2));
+        board.sold(S(13), "demo.wind", 2);
+        board.sold(S(13), "demo.weather", 1);
+        assert_eq!((board.apis[0].sold, board.sales.total()), (2, 3));
     }
 }

@@ -9,7 +9,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Padding, Paragraph, Sparkline};
 use xbr_core::Amount;
 
-use super::board::{ApiBoard, Board, Meter, Money};
+use super::accounts::Totals;
+use super::board::{ApiBoard, Board, Meter, RecentEvent};
 
 /// How many decimals of an amount there is room for.
 const DECIMALS: usize = 4;
@@ -144,7 +145,7 @@ fn draw_meter(frame: &mut Frame<'_>, area: Rect, title: &str, meter: &Meter, sty
     frame.render_widget(Sparkline::default().block(block).style(style).data(bars), area);
 }
 
-fn draw_money(frame: &mut Frame<'_>, area: Rect, money: &Money, theme: Theme) {
+fn draw_money(frame: &mut Frame<'_>, area: Rect, money: &Totals, theme: Theme) {
     let line = |who: &str, first: (&str, Amount), second: (&str, Amount)| {
         let amount = |(what, amount): (&str, Amount)| {
             [
@@ -177,7 +178,7 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, board: &Board, theme: Theme) {
     let block = panel("Decrypted by the buyers", theme);
     let inner = block.inner(area);
     let width = usize::from(inner.width);
-    let line = |event: &super::board::RecentEvent| {
+    let line = |event: &RecentEvent| {
         let key_id = event.key_id.to_string();
         let topic = format!("{:<14}", shorten(&event.topic, 14));
         let room = width.saturating_sub(24);
