@@ -52,16 +52,15 @@ pub struct Consumer {
 impl Consumer {
     /// Buys until it is told to stop, nothing more may be bought, or nobody wants its news.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
         tokio::select! {
-            () = stopped => {}
+            () = stopped(&mut stop) => {}
             () = self.consume() => {}
         }
     }
 
     async fn consume(&mut self) {
         let budget = self.budget.clone();
-        let (mut taken, mut purchases) = (0, self.purchases().await);
+        let (mut taken, mut owned) = (0, purchases(&self.buyer).await);
         // The budget is closed when the demo ends.
         while let Ok(purchase) = budget.acquire().await {
             let news = if self.strike().await {
@@ -70,8 +69,8 @@ impl Consumer {
                 self.pace.taken(taken);
                 taken += 1;
                 let Some(event) = self.events.next().await else { return };
-                let before = std::mem::replace(&mut purchases, self.purchases().await);
-                let bought = purchases.saturating_sub(before);
+                let before = std::mem::replace(&mut owned, purchases(&self.buyer).await);
+                let bought = owned.saturating_sub(before);
                 if bought > 0 {
                     purchase.forget();
                 }
@@ -89,11 +88,17 @@ impl Consumer {
             None => false,
         }
     }
+}
 
-    async fn purchases(&self) -> u64 {
-        let wallet = self.buyer.observe().await.and_then(|status| status.wallet);
-        wallet.map_or(0, |wallet| wallet.purchases)
-    }
+/// Resolves when it is time to stop.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Whoever could say so and has gone wants it as well.
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+async fn purchases(buyer: &BuyerHandle) -> u64 {
+    let wallet = buyer.observe().await.and_then(|status| status.wallet);
+    wallet.map_or(0, |wallet| wallet.purchases)
 }
 
 fn told(event: DecryptedEvent, bought: u64) -> News {

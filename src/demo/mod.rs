@@ -258,7 +258,7 @@ impl Trade {
         self.consumers.spawn(async move {
             loop {
                 tokio::select! {
-                    _ = stop.wait_for(|stop| *stop) => return,
+                    () = consumer::stopped(&mut stop) => return,
                     () = faults.restart_due() => market::restart(&seller).await,
                 }
             }
