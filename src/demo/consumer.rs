@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::SelectAll;
 use tokio::sync::{Semaphore, mpsc, watch};
 use xbr_core::{DelegateKey, KeyId};
 use xbr_market::buyer::{BuyerHandle, Decrypted, DecryptedEvent};
@@ -38,7 +36,7 @@ pub struct Consumer {
     /// Its delegate's key, for what is to fail.
     pub key: Arc<DelegateKey>,
     /// Its events.
-    pub events: SelectAll<Decrypted>,
+    pub events: Decrypted,
     /// How many keys all buyers together may still buy.
     pub budget: Arc<Semaphore>,
     /// What it tells others of its pace.

@@ -203,14 +203,12 @@ impl Trade {
         };
         let topics: Vec<_> = sources.iter().map(|(_, source)| source.api.terms.prefix.to_string()).collect();
         for ((buyer, party), number) in market.buyers.iter().zip(&parties.buyers).zip(0..) {
-            let mut events = Vec::new();
-            for topic in &topics {
-                events.push(buyer.subscribe(topic, Match::Exact).await?.ahead(1));
-            }
+            let topics = topics.iter().map(|topic| (topic.as_str(), Match::Exact));
             let consumer = Consumer {
                 buyer: buyer.clone(),
                 key: party.key.clone(),
-                events: futures_util::stream::select_all(events),
+                // No more than one purchase at a time comes out of the budget.
+                events: buyer.subscribe_all(topics).await?.ahead(1),
                 budget: trade.budget.clone(),
                 pace: pace.clone(),
                 faults: faults.as_ref().map(|faults| faults.with_seed(config.seed.wrapping_add(number))),

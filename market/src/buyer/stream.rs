@@ -59,7 +59,14 @@ struct Encrypted {
 
 impl Decrypted {
     pub(super) fn new(buyer: BuyerHandle, inlet: Inlet) -> Self {
-        Self { buyer, inlet, in_flight: FuturesOrdered::new(), keys: VecDeque::new(), ahead: MAX_IN_FLIGHT, ended: false }
+        Self {
+            buyer,
+            inlet,
+            in_flight: FuturesOrdered::new(),
+            keys: VecDeque::new(),
+            ahead: MAX_IN_FLIGHT,
+            ended: false,
+        }
     }
 
     /// Takes in at most so many events before the first of them is taken, so that no more of their keys are
