@@ -2,19 +2,23 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use xbr_core::{Address, Amount, ChannelId};
+
+use crate::config::Member;
 
 /// What the help ends with.
 const EPILOGUE: &str = "\
 Examples:
   xbr-seller demo                          see a whole data market at work
-  xbr-seller keygen --out seller.key       make the key that you sell with
+  xbr-seller keygen --out seller.key       make the key that you sell with, buy with, or make a market with
   xbr-seller config check seller.toml      see what is wrong before it matters
   xbr-seller run --config seller.toml      sell, until SIGTERM or SIGINT
   tail -f prices.jsonl | xbr-seller run --config seller.toml
                                            sell what another program writes, a JSON value a line
   xbr-seller buy --config buyer.toml | jq .payload
                                            buy what others sell, a JSON value a line
+  xbr-seller market --config market.toml   let others sell and buy
 
 Every key of the configuration can be overridden by the environment:
   XBR_SELLER__MARKET__URL=wss://market.example/ws xbr-seller run --config seller.toml
@@ -40,6 +44,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Buy, and print decrypted events as JSON, one a line, until SIGTERM or SIGINT
     Buy(BuyArgs),
+    /// Serve a market, that is a router and a market maker, until SIGTERM or SIGINT
+    Market(MarketArgs),
     /// Make a key in a new file that only you can read
     Keygen(KeygenArgs),
     /// Look into a configuration
@@ -106,6 +112,88 @@ pub struct BuyArgs {
     /// End after so many events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
+}
+
+/// What the help of `market` ends with.
+const MARKET_EPILOGUE: &str = "\
+Examples:
+  xbr-seller keygen --out market.key       make the market maker's key
+  xbr-seller market --config market.toml   serve the market
+  xbr-seller market channel open --config market.toml --buyer 0x1234… --amount 1000
+                                           open a channel in the running market; --seller for one to a seller
+  xbr-seller market channel list --config market.toml
+                                           where the channels of the configuration stand
+
+There is no blockchain behind it: what a channel holds is what the operator says, and who owns what is in the states
+that both sides have signed.";
+
+/// `market`
+#[derive(Debug, Args)]
+#[command(after_help = MARKET_EPILOGUE)]
+pub struct MarketArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "XBR_SELLER_CONFIG", global = true)]
+    pub config: Option<PathBuf>,
+    /// What to do with a market that runs; nothing: serve one.
+    #[command(subcommand)]
+    pub command: Option<MarketCommand>,
+}
+
+/// `market …`
+#[derive(Debug, Subcommand)]
+pub enum MarketCommand {
+    /// Open, list and close the channels of the running market
+    #[command(subcommand)]
+    Channel(ChannelCommand),
+}
+
+/// `market channel …`
+#[derive(Debug, Subcommand)]
+pub enum ChannelCommand {
+    /// Open a channel: money that a buyer can spend, or that a seller can be paid with
+    #[command(group = ArgGroup::new("who").required(true).args(["buyer", "seller"]))]
+    Open {
+        /// For whom.
+        #[command(flatten)]
+        member: MemberArgs,
+        /// What is put into it, in XBR
+        #[arg(long, value_name = "XBR")]
+        amount: Amount,
+    },
+    /// List the channels of somebody, or of everybody whom the configuration names
+    List {
+        /// Whose.
+        #[command(flatten)]
+        member: MemberArgs,
+    },
+    /// Close a channel at the state at which it stands, for its delegate
+    Close {
+        /// The channel
+        #[arg(long, value_name = "UUID")]
+        channel: ChannelId,
+        /// The delegate's key
+        #[arg(long, value_name = "FILE")]
+        key_file: PathBuf,
+    },
+}
+
+/// Whose channels.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct MemberArgs {
+    /// A buyer's delegate
+    #[arg(long, value_name = "ADDRESS")]
+    pub buyer: Option<Address>,
+    /// A seller's delegate
+    #[arg(long, value_name = "ADDRESS")]
+    pub seller: Option<Address>,
+}
+
+impl MemberArgs {
+    /// Whose channels; `None` when nobody is named.
+    pub fn member(&self) -> Option<Member> {
+        self.buyer.map(Member::Buyer).or(self.seller.map(Member::Seller))
+    }
 }
 
 /// `keygen`

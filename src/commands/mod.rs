@@ -3,11 +3,14 @@
 use std::io::{self, Write};
 
 use thiserror::Error;
+use xbr_core::crypto::KeyError;
 
 use crate::cli::{Cli, Command, ConfigCommand};
 use crate::config::ConfigError;
 use crate::consumer::ConsumerError;
 use crate::demo::DemoError;
+use crate::host::HostError;
+use crate::host::operator::OperatorError;
 use crate::logging::LogError;
 use crate::private_file::SecretFileError;
 use crate::service::ServiceError;
@@ -16,6 +19,7 @@ mod buy;
 mod check;
 mod demo;
 mod keygen;
+mod market;
 mod run;
 
 /// Why a command failed, and with that its exit code.
@@ -30,6 +34,20 @@ pub enum Failure {
     /// The buyer did not start, or ended by itself.
     #[error(transparent)]
     Consumer(#[from] ConsumerError),
+    /// The market did not start, or ended by itself.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The operator of a market cannot do something.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+    /// A file holds no key.
+    #[error("{path} holds no key: {error}")]
+    NoKey {
+        /// The file.
+        path: String,
+        /// Why.
+        error: KeyError,
+    },
     /// The demo failed.
     #[error(transparent)]
     Demo(#[from] DemoError),
@@ -57,6 +75,7 @@ impl Failure {
             Self::Config(_) => 2,
             Self::Service(error) if error.is_failed_start() => 3,
             Self::Consumer(error) if error.is_failed_start() => 3,
+            Self::Host(error) if error.is_failed_start() => 3,
             _ => 1,
         }
     }
@@ -66,6 +85,7 @@ impl Failure {
         match self {
             Self::Service(error) => tracing::error!(advice = error.advice(), "cannot sell: {error}"),
             Self::Consumer(error) => tracing::error!(advice = error.advice(), "cannot buy: {error}"),
+            Self::Host(error) => tracing::error!(advice = error.advice(), "cannot serve: {error}"),
             // Whoever closed standard error does not want to know.
             other => drop(writeln!(io::stderr(), "xbr-seller: {other}")),
         }
@@ -81,6 +101,7 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Run(args) => run::execute(&args),
         Command::Buy(args) => buy::execute(&args),
         Command::Demo(args) => demo::execute(&args),
+        Command::Market(args) => market::execute(&args),
         Command::Keygen(args) => keygen::execute(&args),
         Command::Config(ConfigCommand::Check { file }) => check::execute(&file),
     }

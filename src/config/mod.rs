@@ -27,8 +27,8 @@ pub use buyer::{BuyConfig, BuyerConfig, Subscription};
 pub use demo::{DemoConfig, SensorConfig, SourceConfig};
 pub use files::Secrets;
 pub use host::{
-    ChannelConfig, HostConfig, HostSecrets, MARKET_MAKER_ROLE, MakerConfig, Member, PrincipalConfig,
-    RouterConfig,
+    ChannelConfig, HostConfig, HostSecrets, MARKET_MAKER_ROLE, MakerConfig, Member, OPERATOR,
+    PrincipalConfig, RouterConfig,
 };
 pub use problem::{ConfigError, Place, Problem, ProblemKind};
 
