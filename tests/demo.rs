@@ -19,7 +19,8 @@ fn summary(args: &[&str]) -> Value {
     let output = demo(args).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&summary["agree"], &summary["differences"]), (&true.into(), &Value::Array(Vec::new())));
+    assert_eq!(summary.get("agree"), Some(&true.into()), "{summary}");
+    assert_eq!(summary.get("differences"), Some(&Value::Array(Vec::new())));
     summary
 }
 
@@ -45,13 +46,11 @@ fn so_many_sales_as_were_asked_for_are_made_and_nobody_differs() {
 fn the_accounts_agree_after_ten_thousand_sales_with_64_in_flight() {
     let summary = summary(&["--sales", "10000", "--in-flight", "64", "--json"]);
     assert_eq!(summary["sales"], 10_000, "{summary}");
-    println!("{summary}");
 }
 
 #[test]
 fn the_accounts_agree_after_two_thousand_sales_of_which_one_in_ten_fails() {
     let summary = summary(&["--sales", "2000", "--fail", "100", "--json"]);
-    println!("{summary}");
     assert!(summary["sales"].as_u64() >= Some(2000), "{summary}");
     assert!(summary["refused"].as_u64() >= Some(150), "{summary}");
 }
@@ -62,9 +61,9 @@ fn a_file_is_sold_as_well_and_without_a_terminal_there_are_lines() {
     let feed = folder.path().join("feed.jsonl");
     fs::write(&feed, "{\"my\":1}\n{\"my\":2}\n").unwrap();
     let output = demo(&["--sales", "20", "--in-flight", "2", "--feed"]).arg(&feed).output().unwrap();
-    let said = said(&output);
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("0 s: 0 keys sold (0/s)") && said.contains("20 keys sold in "), "{said}");
+    assert!(output.status.success(), "{}", said(&output));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with("0 s: 0 keys sold (0.0/s)") && said.contains("20 keys sold in "), "{said}");
     assert!(said.ends_with("agree to the last unit of 10^-18 XBR.\n"), "{said}");
     assert!(!said.contains('\u{1b}'), "no control sequences: {said}");
 }

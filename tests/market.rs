@@ -244,6 +244,9 @@ fn what_cannot_be_done_is_said() {
     ] {
         assert_eq!(world.output(args).status.code(), Some(2), "{args:?}");
     }
+    let checked = world.output(&["config", "check", "market.toml"]);
+    let told = said(&checked);
+    assert!(checked.status.success() && told.contains("member:  me as member, by a ticket\n"), "{told}");
     // The address is taken.
     let market = world.market();
     let mut second = world.command(&["market", "--config", "market.toml"]);

@@ -69,6 +69,8 @@ pub struct RecentEvent {
     pub key_id: KeyId,
     /// The payload, as JSON.
     pub payload: String,
+    /// By how many buyers.
+    pub buyers: u64,
 }
 
 /// Something that is counted, in all and for each of the last sixty seconds.
@@ -106,9 +108,12 @@ impl Meter {
         self.total
     }
 
-    /// How many there were in the last second that is over.
-    pub fn rate(&self) -> u64 {
-        self.seconds.iter().rev().nth(1).copied().unwrap_or_default()
+    /// How many there were a second in the last five that are over, with one decimal.
+    pub fn rate(&self) -> String {
+        let history = self.history(5);
+        let seconds = u64::try_from(history.len()).unwrap_or_default().max(1);
+        let tenths = history.iter().sum::<u64>() * 10 / seconds;
+        format!("{}.{}", tenths / 10, tenths % 10)
     }
 
     /// How many there were in each second that is over, the newest last; at most `count`.
@@ -137,9 +142,14 @@ impl Board {
         self.events.advance(elapsed);
     }
 
-    /// An event was decrypted.
+    /// An event was decrypted by a buyer, perhaps by others before.
     pub fn decrypted(&mut self, event: RecentEvent) {
-        self.events.add(event.at, 1);
+        self.events.add(event.at, event.buyers);
+        let same = |other: &&mut RecentEvent| other.topic == event.topic && other.payload == event.payload;
+        if let Some(other) = self.recent.iter_mut().find(same) {
+            other.buyers += event.buyers;
+            return;
+        }
         self.recent.push_front(event);
         self.recent.truncate(RECENT);
     }
@@ -194,17 +204,38 @@ mod tests {
         let mut meter = Meter::default();
         meter.add(S(0), 5);
         meter.add(S(0), 1);
-        assert_eq!((meter.total(), meter.rate(), meter.history(9)), (6, 0, vec![]));
-        meter.add(S(1), 2);
-        assert_eq!((meter.rate(), meter.history(9)), (6, vec![6]));
+        assert_eq!((meter.total(), meter.rate().as_str(), meter.history(9)), (6, "0.0", vec![]));
+        meter.add(S(1), 3);
+        assert_eq!((meter.rate().as_str(), meter.history(9)), ("6.0", vec![6]));
         meter.advance(S(4));
-        assert_eq!((meter.rate(), meter.history(9)), (0, vec![6, 2, 0, 0]));
+        assert_eq!((meter.rate().as_str(), meter.history(9)), ("2.2", vec![6, 3, 0, 0]));
         assert_eq!(meter.history(2), [0, 0]);
         meter.add(S(1000), 3);
-        assert_eq!((meter.total(), meter.history(100)), (11, vec![0; 59]));
+        assert_eq!((meter.total(), meter.history(100)), (12, vec![0; 59]));
         // Time does not run backwards, whatever the caller says.
         meter.add(S(7), 1);
         assert_eq!(meter.history(100), [0; 59]);
+    }
+
+    #[test]
+    fn an_event_that_several_buyers_decrypt_is_shown_once() {
+        let mut board = Board::default();
+        let event = |payload: &str| RecentEvent {
+            at: S(0),
+            topic: Arc::from("demo.wind"),
+            key_id: KeyId::new([1; 16]),
+            payload: payload.to_owned(),
+            buyers: 1,
+        };
+        for payload in ["1", "2", "1", "1"] {
+            board.decrypted(event(payload));
+        }
+        let shown: Vec<_> = board.recent.iter().map(|event| (event.payload.as_str(), event.buyers)).collect();
+        assert_eq!((shown, board.events.total()), (vec![("2", 1), ("1", 3)], 4));
+        for number in 0..1000 {
+            board.decrypted(event(&number.to_string()));
+        }
+        assert_eq!(board.recent.len(), RECENT);
     }
 
     #[test]

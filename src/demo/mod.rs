@@ -314,7 +314,7 @@ fn note(board: &mut Board, at: Duration, news: News) {
     match news {
         News::Decrypted { topic, key_id, payload, bought } => {
             board.sold(at, &topic, bought);
-            board.decrypted(RecentEvent { at, topic, key_id, payload });
+            board.decrypted(RecentEvent { at, topic, key_id, payload, buyers: 1 });
         }
         News::Refused => board.refused += 1,
     }

@@ -72,7 +72,7 @@ impl Iterator for Sensor {
                 self.level = self.wander(self.level, 90, 0, 2400);
                 self.other = (self.other + self.random.random_range(-9..=9)).rem_euclid(360);
                 let (speed, degrees) = (decimal(self.level, 2), self.other);
-                format!(r#"{{"number":{number},"metres_per_second":{speed},"degrees":{degrees}}}"#)
+                format!(r#"{{"number":{number},"m_per_s":{speed},"degrees":{degrees}}}"#)
             }
         })
     }
