@@ -135,10 +135,10 @@ pub enum TransportError {
     #[error("connection failed: {0}")]
     Io(#[from] io::Error),
     /// The peer closed the connection without a GOODBYE.
-    #[error("connection was closed by the router")]
+    #[error("connection was closed by the peer")]
     Closed,
     /// The peer sent a message beyond the hard limit.
-    #[error("router sent a message beyond {max} bytes")]
+    #[error("peer sent a message beyond {max} bytes")]
     TooLarge {
         /// The limit in bytes.
         max: usize,
@@ -149,6 +149,17 @@ pub enum TransportError {
         /// What the transport says.
         message: String,
     },
+}
+
+/// Why a connection was not accepted.
+#[derive(Debug, Error)]
+pub enum AcceptError {
+    /// The client offers no sub-protocol that is served, or none at all. It was answered with HTTP status 400.
+    #[error("client offers none of the serializers served")]
+    Serializer,
+    /// The connection broke, or is no WebSocket.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
 }
 
 /// Why no session came about.

@@ -21,12 +21,13 @@ pub use incoming::{Event, Incoming, IncomingEvent, Invocation, Responder};
 pub use options::ClientOptions;
 
 use crate::error::{CallError, CloseReason, ConnectError};
+use crate::reading::max_frame_bytes;
 use crate::request::{
     Answer, Call, CallResult, PublicationId, Publish, RegisterOptions, RegistrationId, SubscriptionId,
 };
 use crate::session::{Details, Engine, Reply};
 use crate::statistics::Statistics;
-use crate::transport::{self, Target};
+use crate::transport::{self, Connection, Target};
 use crate::uri::{self, Match};
 use driver::Driver;
 
@@ -82,19 +83,39 @@ pub async fn connect(options: ClientOptions) -> Result<(Session, Incoming), Conn
     if options.serializers.is_empty() {
         return Err(ConnectError::NoSerializer);
     }
-    if !uri::is_valid(&options.realm) {
-        return Err(ConnectError::InvalidRealm { realm: options.realm.chars().take(200).collect() });
-    }
+    check_realm(&options.realm)?;
     let target = Target {
         url: &options.url,
         serializers: &options.serializers,
         roots: &options.roots,
-        max_frame_bytes: options.max_message_bytes.saturating_mul(options::HARD_LIMIT_FACTOR),
+        max_frame_bytes: max_frame_bytes(options.max_message_bytes),
     };
     let after = options.connect_timeout;
     let connection = timeout(after, transport::dial(&target)).await;
-    let connection = connection.map_err(|_| ConnectError::Timeout { after })??;
+    join(connection.map_err(|_| ConnectError::Timeout { after })??, options).await
+}
 
+/// Joins a realm over a connection that is there already; what the options say of the way to the router does
+/// not count. Needs a tokio runtime with time enabled, on which it starts a task.
+///
+/// # Errors
+/// [`ConnectError`], as [`connect`] does after dialling.
+pub async fn connect_over(
+    connection: Connection,
+    options: ClientOptions,
+) -> Result<(Session, Incoming), ConnectError> {
+    check_realm(&options.realm)?;
+    join(connection, options).await
+}
+
+fn check_realm(realm: &str) -> Result<(), ConnectError> {
+    match uri::is_valid(realm) {
+        true => Ok(()),
+        false => Err(ConnectError::InvalidRealm { realm: realm.chars().take(200).collect() }),
+    }
+}
+
+async fn join(connection: Connection, options: ClientOptions) -> Result<(Session, Incoming), ConnectError> {
     let (events, received) = mpsc::channel(options.incoming_capacity.max(1));
     let (commands, queue) = mpsc::unbounded_channel();
     let (joined, has_joined) = oneshot::channel();

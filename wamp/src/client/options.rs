@@ -9,9 +9,6 @@ use crate::codec::Serializer;
 use crate::session::SessionConfig;
 use crate::transport::Roots;
 
-/// A message beyond so many times [`ClientOptions::max_message_bytes`] ends the connection.
-pub(super) const HARD_LIMIT_FACTOR: usize = 4;
-
 /// How to connect, and how the session behaves. Made by [`ClientOptions::new`], then adjusted field by field.
 #[derive(Debug, Clone)]
 #[non_exhaustive]

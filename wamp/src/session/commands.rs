@@ -139,7 +139,7 @@ impl<T> Engine<T> {
             return Err(CallError::Closed);
         }
         let bytes = self.encode(message)?;
-        self.transmits.push_back(Transmit::Message(bytes));
+        self.transmits.push_back(Transmit::Message(bytes.into()));
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use xbr_core::cbor::Limits;
 use crate::auth::Auth;
 use crate::codec::Serializer;
 use crate::message::{Dict, Message};
+use crate::reading::Reader;
 
 /// How a session behaves. The transport has already settled the serializer.
 #[derive(Debug, Clone)]
@@ -59,6 +60,11 @@ const ROLES: [(&str, &[&str]); 4] = [
 ];
 
 impl SessionConfig {
+    pub(super) fn reader(&self) -> Reader {
+        let Self { serializer, limits, max_message_bytes, .. } = *self;
+        Reader { serializer, limits, max_message_bytes }
+    }
+
     pub(super) fn hello(&self) -> Message {
         let roles = ROLES.map(|(role, features)| {
             let features: Value = features.iter().map(|feature| (*feature, true)).collect();

@@ -12,9 +12,6 @@ use crate::error::{CallError, CloseReason, Malformed, ProtocolViolation, uris};
 use crate::message::{Dict, Message, Payload, Proof, Salvage, field, salvage, text};
 use crate::request::{CallResult, PublicationId, RegistrationId, SubscriptionId};
 
-/// How many elements of a message that is too large are read: they hold all ids.
-const HEADER_ELEMENTS: usize = 3;
-
 /// How many times the backlog has to be exceeded before things are refused.
 const SHED_FACTOR: usize = 4;
 
@@ -22,22 +19,9 @@ impl<T> Engine<T> {
     /// A message came, still serialized.
     pub fn handle_frame(&mut self, now: Instant, bytes: &[u8]) {
         self.liveness.heard(now);
-        let serializer = self.config.serializer;
-        let (size, max) = (bytes.len(), self.config.max_message_bytes);
-        let mut elements = Vec::with_capacity(8);
-        if size > max {
-            // What the header lacks, the salvage finds out.
-            let _ = serializer.decode(bytes, &self.config.limits, Some(HEADER_ELEMENTS), &mut elements);
-            return self.malformed(salvage(&elements), Malformed::TooLarge { size, max });
-        }
-        let decoded = serializer.decode(bytes, &self.config.limits, None, &mut elements);
-        let concerned = salvage(&elements);
-        match decoded {
-            Err(error) => self.malformed(concerned, error.into()),
-            Ok(()) => match Message::parse(&mut elements) {
-                Err(error) => self.malformed(concerned, error.into()),
-                Ok(message) => self.handle_message(now, message),
-            },
+        match self.config.reader().read(bytes, salvage) {
+            Ok(message) => self.handle_message(now, message),
+            Err((concerned, reason)) => self.malformed(concerned, reason),
         }
     }
 

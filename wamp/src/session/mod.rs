@@ -17,16 +17,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use xbr_core::Value;
 
 pub use config::SessionConfig;
+pub use liveness::{Liveness, Verdict};
 
 use crate::codec::Serializer;
 use crate::error::{CallError, CloseReason, ProtocolViolation, uris};
 use crate::message::{Dict, MAX_ID, Message, Payload};
 use crate::request::{CallResult, PublicationId, RegistrationId, SubscriptionId};
 use crate::statistics::Statistics;
-use liveness::Liveness;
 
 /// What the router told about the session when it began.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub struct Details {
 #[derive(Clone, PartialEq, Eq)]
 pub enum Transmit {
     /// A message, serialized.
-    Message(Vec<u8>),
+    Message(Bytes),
     /// A ping of the transport's own kind, to which any sign of life is an answer.
     Ping,
 }
@@ -181,7 +182,7 @@ struct Pending<T> {
 }
 
 /// The end of a time that may be configured as long as anybody likes: a century must do.
-fn later(now: Instant, duration: Duration) -> Instant {
+pub fn later(now: Instant, duration: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
     now + duration.min(CENTURY)
 }
@@ -301,9 +302,9 @@ impl<T> Engine<T> {
             State::Leaving { deadline } if deadline <= now => self.close(CloseReason::Left),
             State::Joined if !self.wants_input() => self.liveness.heard(now),
             State::Joined => match self.liveness.check(now) {
-                liveness::Verdict::Alive => {}
-                liveness::Verdict::Ping => self.transmits.push_back(Transmit::Ping),
-                liveness::Verdict::Dead => {
+                Verdict::Alive => {}
+                Verdict::Ping => self.transmits.push_back(Transmit::Ping),
+                Verdict::Dead => {
                     self.close(CloseReason::PingTimeout { after: self.config.ping_timeout });
                 }
             },
@@ -331,7 +332,7 @@ impl<T> Engine<T> {
     /// Queues a message of our own making, which is small and carried by every serializer.
     fn transmit(&mut self, message: Message) {
         if let Ok(bytes) = self.config.serializer.encode(message.into_elements()) {
-            self.transmits.push_back(Transmit::Message(bytes));
+            self.transmits.push_back(Transmit::Message(bytes.into()));
         }
     }
 

@@ -1,16 +1,22 @@
 //! Transports: what carries the messages of one session, and says which serializer was agreed on.
 //!
 //! A transport is a stream of frames in and a sink of frames out; the client drives any that there is. What
-//! is put into the sink goes out when it is flushed.
+//! is put into the sink goes out when it is flushed. [`accept`] is the other side of a WebSocket that was
+//! dialled, [`duplex`] both sides of a connection within the process.
 
+mod duplex;
 mod tls;
 mod websocket;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
 
+use bytes::Bytes;
 use futures_util::{Sink, Stream};
-use tokio_tungstenite::tungstenite::Bytes;
+
+pub use duplex::duplex;
+pub use websocket::accept;
 
 use crate::codec::Serializer;
 use crate::error::{ConnectError, TransportError};
@@ -38,7 +44,7 @@ pub(crate) struct Target<'a> {
 
 /// What came in.
 #[derive(Debug)]
-pub(crate) enum Received {
+pub enum Received {
     /// A message, serialized.
     Message(Bytes),
     /// Something else that shows that the peer lives.
@@ -46,7 +52,7 @@ pub(crate) enum Received {
 }
 
 /// Frames in both directions.
-pub(crate) trait Transport:
+pub trait Transport:
     Stream<Item = Result<Received, TransportError>> + Sink<Transmit, Error = TransportError> + Send
 {
 }
@@ -57,9 +63,17 @@ impl<T> Transport for T where
 }
 
 /// A connection that was just made.
-pub(crate) struct Connection {
-    pub(crate) serializer: Serializer,
-    pub(crate) transport: Pin<Box<dyn Transport>>,
+pub struct Connection {
+    /// The serializer that both sides agreed on.
+    pub serializer: Serializer,
+    /// What carries the frames.
+    pub transport: Pin<Box<dyn Transport>>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("serializer", &self.serializer).finish_non_exhaustive()
+    }
 }
 
 /// Dials a router. Times out only by the system's own rules.

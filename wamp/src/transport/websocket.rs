@@ -3,20 +3,22 @@
 use std::future::ready;
 use std::pin::Pin;
 
+use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::client::Request;
-use tokio_tungstenite::tungstenite::http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
+use tokio_tungstenite::tungstenite::handshake::server;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header::SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config, client_async_with_config};
 
 use super::{Connection, Received, Target, Transport, tls};
 use crate::codec::Serializer;
-use crate::error::{ConnectError, TransportError};
+use crate::error::{AcceptError, ConnectError, TransportError};
 use crate::session::Transmit;
 
 pub(super) async fn dial(target: &Target<'_>) -> Result<Connection, ConnectError> {
@@ -55,8 +57,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let max = target.max_frame_bytes;
-    let config = WebSocketConfig::default().max_message_size(Some(max)).max_frame_size(Some(max));
-    let (stream, response) = match client_async_with_config(request, stream, Some(config)).await {
+    let (stream, response) = match client_async_with_config(request, stream, Some(bounded(max))).await {
         Ok(connected) => connected,
         Err(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_))) => {
             return Err(ConnectError::Serializer);
@@ -69,6 +70,60 @@ where
     let serializer = offered.into_iter().find(|serializer| Some(serializer.subprotocol()) == chosen);
     let serializer = serializer.ok_or(ConnectError::Serializer)?;
     Ok(Connection { serializer, transport: frames(stream, serializer, max) })
+}
+
+/// Answers the WebSocket handshake of a client, and agrees on the first of its sub-protocols that is among
+/// `serializers`. A message beyond `max_frame_bytes` fails the connection. Waits as long as the client does.
+///
+/// # Errors
+/// [`AcceptError`].
+pub async fn accept<S>(
+    stream: S,
+    serializers: &[Serializer],
+    max_frame_bytes: usize,
+) -> Result<Connection, AcceptError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut agreed = None;
+    #[allow(clippy::result_large_err, reason = "the handshake's own type")]
+    let answer = |request: &server::Request, mut response: server::Response| {
+        agreed = agree(request, serializers);
+        match agreed {
+            Some(serializer) => {
+                let chosen = HeaderValue::from_static(serializer.subprotocol());
+                response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, chosen);
+                Ok(response)
+            }
+            None => {
+                let mut refusal = server::ErrorResponse::new(None);
+                *refusal.status_mut() = StatusCode::BAD_REQUEST;
+                Err(refusal)
+            }
+        }
+    };
+    let accepted = accept_hdr_async_with_config(stream, answer, Some(bounded(max_frame_bytes))).await;
+    match (accepted, agreed) {
+        (Ok(stream), Some(serializer)) => {
+            Ok(Connection { serializer, transport: frames(stream, serializer, max_frame_bytes) })
+        }
+        (Err(Error::Http(_)) | Ok(_), _) => Err(AcceptError::Serializer),
+        (Err(error), _) => Err(failure(error, max_frame_bytes).into()),
+    }
+}
+
+fn agree(request: &server::Request, serializers: &[Serializer]) -> Option<Serializer> {
+    let headers = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL);
+    let mut offered =
+        headers.iter().filter_map(|names| names.to_str().ok()).flat_map(|names| names.split(','));
+    offered.find_map(|name| {
+        serializers.iter().copied().find(|serializer| serializer.subprotocol() == name.trim())
+    })
+}
+
+fn bounded(max_frame_bytes: usize) -> WebSocketConfig {
+    let max = Some(max_frame_bytes);
+    WebSocketConfig::default().max_message_size(max).max_frame_size(max)
 }
 
 /// The messages of a WebSocket as frames of a transport.
@@ -90,7 +145,7 @@ where
                 Ok(text) => Ok(Message::Text(text)),
                 Err(_) => Err(TransportError::Protocol { message: "text is not utf-8".to_owned() }),
             },
-            Transmit::Message(bytes) => Ok(Message::Binary(bytes.into())),
+            Transmit::Message(bytes) => Ok(Message::Binary(bytes)),
         })
     }))
 }
