@@ -6,10 +6,10 @@ use wampproto::messages::subscribe::Subscribe;
 use wampproto::messages::types::Value as RoutedValue;
 use wampproto::messages::unsubscribe::Unsubscribe;
 use xbr_wamp::Match;
-use xbr_wamp::message::{Dict, Message, Payload, code};
+use xbr_wamp::message::{Dict, Message, Payload};
 
 use super::request::{Options, check, limit};
-use super::{Delivery, Realm, Refusal, Violation, convert};
+use super::{Delivery, Fault, Realm, Refusal, Violation, convert};
 use crate::router::permissions::Action;
 
 impl Realm {
@@ -17,19 +17,13 @@ impl Realm {
         &mut self,
         session: u64,
         request: u64,
-        options: &Dict,
+        options: &Options<'_>,
         topic: String,
-    ) -> Result<(), Violation> {
-        let matching = match self.check_subscribe(session, &Options(options), &topic) {
-            Ok(matching) => matching,
-            Err(refusal) => {
-                self.refuse(session, code::SUBSCRIBE, request, &refusal);
-                return Ok(());
-            }
-        };
+    ) -> Result<(), Fault> {
+        let matching = self.check_subscribe(session, options, &topic)?;
         let options = convert::options([("match", Some(RoutedValue::str(matching.as_str())))]);
-        let subscribe = Subscribe { request_id: convert::id(request), options, topic };
-        let answer = self.ask_broker(session, &subscribe)?;
+        let answer =
+            self.ask_broker(session, &Subscribe { request_id: convert::id(request), options, topic })?;
         if let (Message::Subscribed { subscription, .. }, Some(member)) =
             (&answer, self.members.get_mut(&session))
         {
@@ -51,12 +45,7 @@ impl Realm {
         Ok(matching)
     }
 
-    pub(super) fn unsubscribe(
-        &mut self,
-        session: u64,
-        request: u64,
-        subscription: u64,
-    ) -> Result<(), Violation> {
+    pub(super) fn unsubscribe(&mut self, session: u64, request: u64, subscription: u64) -> Result<(), Fault> {
         let (request_id, subscription_id) = (convert::id(request), convert::id(subscription));
         let answer = self.ask_broker(session, &Unsubscribe { request_id, subscription_id })?;
         if let Some(member) = self.members.get_mut(&session) {
@@ -70,29 +59,21 @@ impl Realm {
         &mut self,
         session: u64,
         request: u64,
-        options: &Dict,
+        options: &Options<'_>,
         topic: String,
-        payload: Payload,
-    ) -> Result<(), Violation> {
-        let options = match self.check_publish(session, &Options(options), &topic) {
-            Ok(options) => options,
-            Err(refusal) => {
-                // Without being asked for, nothing may be answered to a publication.
-                if Options(options).flag("acknowledge") == Ok(true) {
-                    self.refuse(session, code::PUBLISH, request, &refusal);
-                }
-                return Ok(());
-            }
-        };
+        payload: &Payload,
+    ) -> Result<(), Fault> {
+        let (options, disclosed) = self.check_publish(session, options, &topic)?;
         let publish = Publish { request_id: convert::id(request), options, topic, args: None, kwargs: None };
         let published = self.broker.receive_publish(convert::id(session), &publish);
-        let published = published.map_err(|_| Violation::Unroutable { message: "PUBLISH" })?;
+        let published = published.map_err(|_| Violation::Unroutable)?;
         for event in published.events {
-            let Some(Message::Event { subscription, publication, details, .. }) =
+            let Some(Message::Event { subscription, publication, mut details, .. }) =
                 convert::message(event.event.as_ref())
             else {
                 continue;
             };
+            details.extend(disclosed.iter().cloned());
             let to = event.recipients.into_iter().map(i64::unsigned_abs).collect();
             let message = Message::Event { subscription, publication, details, payload: payload.clone() };
             self.deliveries.push_back(Delivery::Event { to, message });
@@ -108,12 +89,13 @@ impl Realm {
         session: u64,
         options: &Options<'_>,
         topic: &str,
-    ) -> Result<convert::Options, Refusal> {
+    ) -> Result<(convert::Options, Dict), Refusal> {
         let sessions = |option| options.list(option, |id| id.as_u64().map(convert::id).map(RoutedValue::Int));
         let names = |option| options.list(option, |name| name.as_str().map(RoutedValue::str));
         let exclude_me = options.choice("exclude_me")?.map(RoutedValue::Bool);
         let acknowledge = convert::flag(options.flag("acknowledge")?);
-        let mut disclose = options.flag("disclose_me")?;
+        let disclose = options.flag("disclose_me")?;
+        let mut disclosed = Dict::new();
         let lists = [
             ("exclude", sessions("exclude")?),
             ("eligible", sessions("eligible")?),
@@ -124,21 +106,20 @@ impl Realm {
         ];
         if let Some(member) = self.members.get(&session) {
             check(&member.role, Action::Publish, topic, Match::Exact)?;
-            disclose |= member.role.disclose_publisher;
+            if disclose || member.role.disclose_publisher {
+                disclosed =
+                    member.disclosed(session, ["publisher", "publisher_authid", "publisher_authrole"]);
+            }
         }
         let mut checked = convert::options(lists.map(|(option, list)| (option, list.map(RoutedValue::List))));
-        checked.extend(convert::options([
-            ("exclude_me", exclude_me),
-            ("acknowledge", acknowledge),
-            ("disclose_me", convert::flag(disclose)),
-        ]));
-        Ok(checked)
+        checked.extend(convert::options([("exclude_me", exclude_me), ("acknowledge", acknowledge)]));
+        Ok((checked, disclosed))
     }
 
     /// What the broker has to say to a message of a session.
     fn ask_broker(&mut self, session: u64, message: &dyn Routed) -> Result<Message, Violation> {
-        let unroutable = || Violation::Unroutable { message: "message" };
-        let routed = self.broker.receive_message(convert::id(session), message).map_err(|_| unroutable())?;
-        convert::message(routed.message.as_ref()).ok_or_else(unroutable)
+        let routed = self.broker.receive_message(convert::id(session), message);
+        let routed = routed.map_err(|_| Violation::Unroutable)?;
+        convert::message(routed.message.as_ref()).ok_or(Violation::Unroutable)
     }
 }
