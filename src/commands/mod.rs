@@ -4,11 +4,15 @@ use std::io::{self, Write};
 
 use thiserror::Error;
 use xbr_actors::CloseError;
+use xbr_core::crypto::KeyError;
 use xbr_store::{MasterKeyError, StoreError};
 
 use crate::cli::{Cli, Command, ConfigCommand};
 use crate::config::ConfigError;
 use crate::consumer::ConsumerError;
+use crate::demo::DemoError;
+use crate::host::HostError;
+use crate::host::operator::OperatorError;
 use crate::logging::LogError;
 use crate::private_file::SecretFileError;
 use crate::service::ServiceError;
@@ -17,7 +21,9 @@ mod buy;
 mod channels;
 mod check;
 mod close;
+mod demo;
 mod keygen;
+mod market;
 mod run;
 
 /// Why a command failed, and with that its exit code.
@@ -44,6 +50,26 @@ pub enum Failure {
     /// It was asked whether to go on, and not answered with yes.
     #[error("nothing was signed or sent: it was not confirmed; answer with y, or pass --yes")]
     NotConfirmed,
+    /// The market did not start, or ended by itself.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The operator of a market cannot do something.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+    /// A file holds no key.
+    #[error("{path} holds no key: {error}")]
+    NoKey {
+        /// The file.
+        path: String,
+        /// Why.
+        error: KeyError,
+    },
+    /// The demo failed.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    /// The accounts of a demo differ.
+    #[error("the accounts differ in {0} points")]
+    Disagree(usize),
     /// A key cannot be written.
     #[error(transparent)]
     KeyFile(#[from] SecretFileError),
@@ -65,6 +91,7 @@ impl Failure {
             Self::Config(_) => 2,
             Self::Service(error) if error.is_failed_start() => 3,
             Self::Consumer(error) if error.is_failed_start() => 3,
+            Self::Host(error) if error.is_failed_start() => 3,
             _ => 1,
         }
     }
@@ -74,6 +101,7 @@ impl Failure {
         match self {
             Self::Service(error) => tracing::error!(advice = error.advice(), "cannot sell: {error}"),
             Self::Consumer(error) => tracing::error!(advice = error.advice(), "cannot buy: {error}"),
+            Self::Host(error) => tracing::error!(advice = error.advice(), "cannot serve: {error}"),
             // Whoever closed standard error does not want to know.
             other => drop(writeln!(io::stderr(), "xbr-seller: {other}")),
         }
@@ -90,6 +118,8 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Buy(args) => buy::execute(&args),
         Command::Channels(args) => channels::execute(&args),
         Command::Close(args) => close::execute(&args),
+        Command::Demo(args) => demo::execute(&args),
+        Command::Market(args) => market::execute(&args),
         Command::Keygen(args) => keygen::execute(&args),
         Command::Config(ConfigCommand::Check { file }) => check::execute(&file),
     }

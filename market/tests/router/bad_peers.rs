@@ -193,7 +193,7 @@ async fn an_unreadable_answer_reaches_the_caller_as_an_error() {
 #[tokio::test]
 async fn a_subscriber_that_does_not_read_misses_events_and_holds_nobody_up() {
     let mut options = options();
-    options.max_queued_events = 4;
+    options.max_queued_unasked = 4;
     let neighbours = Neighbours::with(Router::with(options).await).await;
     let raw = subscriber(&neighbours.router).await;
     let (reader, mut incoming) = neighbours.router.join().await;
@@ -213,9 +213,33 @@ async fn a_subscriber_that_does_not_read_misses_events_and_holds_nobody_up() {
 }
 
 #[tokio::test]
+async fn a_callee_that_does_not_read_is_busy_and_stays() {
+    let neighbours = Neighbours::with(Router::start().await).await;
+    let mut raw = Raw::join(&neighbours.router).await;
+    raw.say(Message::Register { request: 1, options: Dict::new(), procedure: "com.deaf".into() }).await;
+    assert!(matches!(raw.hear().await, Some(Message::Registered { .. })));
+    let mut calls = Vec::new();
+    // More than the buffers of the system and of the queue hold.
+    for _ in 0..80 {
+        let caller = neighbours.caller.clone();
+        let call = Call::new("com.deaf").args([Value::Bytes(vec![0; 1 << 20])]);
+        calls.push(tokio::spawn(async move { caller.call(call).await }));
+    }
+    let (first, _, rest) = futures_util::future::select_all(calls).await;
+    assert_eq!(first.unwrap().unwrap_err().uri(), Some("wamp.error.unavailable"));
+    let status = neighbours.router.handle.observe().await.unwrap();
+    assert_eq!((status.expelled, status.sessions), (0, 3));
+    drop(raw);
+    for call in rest {
+        assert!(call.await.unwrap().unwrap_err().uri().is_some(), "each gets its answer");
+    }
+    neighbours.are_well().await;
+}
+
+#[tokio::test]
 async fn a_caller_that_does_not_read_its_results_is_disconnected() {
     let mut options = options();
-    (options.max_queued_messages, options.max_queued_events) = (8, 4);
+    (options.max_queued_messages, options.max_queued_unasked) = (8, 4);
     let neighbours = Neighbours::with(Router::with(options).await).await;
     let (callee, mut incoming) = neighbours.router.local("callee", "member").await;
     callee.register("com.large", RegisterOptions::default()).await.unwrap();

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use thiserror::Error;
 use wampproto::dealer::Registration;
 use wampproto::messages::call::Call;
 use wampproto::messages::error::Error as ErrorMessage;
@@ -51,27 +52,40 @@ struct Terms {
 pub enum Undelivered {
     /// The callee did not get it, so that the caller needs an answer.
     Invocation { request: u64 },
+    /// The caller did not get a part of it, so that it cannot make sense of the rest.
+    Part { request: u64 },
     /// The caller did not get its last part.
     Result { request: u64 },
     /// The one that asked did not get it.
     Error { request_type: u64, request: u64, uri: String },
 }
 
+/// Why a message could not be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Hindrance {
+    /// The receiver's serializer has no form for what it carries.
+    #[error("receiver's serializer cannot carry it")]
+    Form,
+    /// The receiver does not keep up.
+    #[error("receiver does not keep up")]
+    Room,
+}
+
 impl Undelivered {
     /// What has to be done about this message when it cannot be delivered; `None` for nothing.
     pub fn of(message: &Message) -> Option<Self> {
-        match message {
-            Message::Invocation { request, .. } => Some(Self::Invocation { request: *request }),
+        Some(match message {
+            Message::Invocation { request, .. } => Self::Invocation { request: *request },
             // Only parts have details.
             Message::Result { request, details, .. } if details.is_empty() => {
-                Some(Self::Result { request: *request })
+                Self::Result { request: *request }
             }
+            Message::Result { request, .. } => Self::Part { request: *request },
             Message::Error { request_type, request, error, .. } => {
-                let (request_type, request, uri) = (*request_type, *request, error.clone());
-                Some(Self::Error { request_type, request, uri })
+                Self::Error { request_type: *request_type, request: *request, uri: error.clone() }
             }
-            _ => None,
-        }
+            _ => return None,
+        })
     }
 }
 
@@ -292,15 +306,22 @@ impl Realm {
         }
     }
 
-    /// A message could not be delivered because the session's serializer has no form for what it carries.
-    /// Whoever waits for an answer gets one.
-    pub fn undeliverable(&mut self, to: u64, undelivered: Undelivered) {
-        let text = "receiver's serializer cannot carry it".to_owned();
+    /// A message could not be delivered. Whoever waits for an answer gets one.
+    pub fn undeliverable(&mut self, to: u64, undelivered: Undelivered, hindrance: Hindrance) {
+        let text = hindrance.to_string();
+        let uri = match hindrance {
+            Hindrance::Form => uris::INVALID_ARGUMENT,
+            Hindrance::Room => uris::UNAVAILABLE,
+        };
         match undelivered {
-            Undelivered::Invocation { request } => self.conclude(request, uris::INVALID_ARGUMENT, text),
-            Undelivered::Result { request } => {
-                self.deliver(to, error(code::CALL, request, uris::INVALID_ARGUMENT, text));
+            Undelivered::Invocation { request } => self.conclude(request, uri, text),
+            Undelivered::Part { request } => {
+                if let Some(invocation) = self.calls.get(&(to, request)).copied() {
+                    self.interrupt(invocation, "killnowait");
+                    self.conclude(invocation, uri, text);
+                }
             }
+            Undelivered::Result { request } => self.deliver(to, error(code::CALL, request, uri, text)),
             Undelivered::Error { request_type, request, uri } => {
                 self.deliver(to, error(request_type, request, &uri, text));
             }

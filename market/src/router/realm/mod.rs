@@ -25,7 +25,7 @@ use wampproto::uris;
 use xbr_core::Value;
 use xbr_wamp::message::{Dict, MAX_ID, Message, Payload, code};
 
-pub use calls::Undelivered;
+pub use calls::{Hindrance, Undelivered};
 pub use request::Refusal;
 
 use super::options::{Bounds, RealmOptions};
