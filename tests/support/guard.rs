@@ -1,5 +1,5 @@
-//! What a seller has signed, as whoever receives its receipts sees it. It fails the test when a signature covers
-//! another state than the receipt says, contradicts an earlier one, or goes back behind it.
+//! What a seller has signed, as whoever receives its receipts sees it. It fails the test when a signature
+//! covers another state than the receipt says, contradicts an earlier one, or goes back behind it.
 
 #![allow(dead_code, reason = "each test uses its own part")]
 
@@ -74,7 +74,8 @@ impl Guard {
 }
 
 impl Signed {
-    /// At one sequence number one balance is signed, and no more remains at a later one than at an earlier one.
+    /// At one sequence number one balance is signed, and no more remains at a later one than at an earlier
+    /// one.
     fn check(&mut self, state: ChannelState) {
         let ChannelState { seq, balance } = state;
         let same = *self.balances.entry(seq).or_insert(balance);
