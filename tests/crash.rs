@@ -1,6 +1,7 @@
-//! The real program, killed at every step of a sale and at random moments under load, and started again on the same
-//! store, over and over. The market maker in the test keeps an independent record of what was acknowledged and repeats
-//! what was not; nothing may be missing, counted twice, answered otherwise or signed in contradiction.
+//! The real program, killed at every step of a sale and at random moments under load, and started again on
+//! the same store, over and over. The market maker in the test keeps an independent record of what was
+//! acknowledged and repeats what was not; nothing may be missing, counted twice, answered otherwise or signed
+//! in contradiction.
 //!
 //! `XBR_CRASH_RUNS` says how often to kill (200 by default), `XBR_CRASH_SEED` with which seed to begin.
 

@@ -1,7 +1,8 @@
-//! What cargo-fuzz runs, without it: the entry functions over the corpus that was kept, and over seeded chance.
+//! What cargo-fuzz runs, without it: the entry functions over the corpus that was kept, and over seeded
+//! chance.
 //!
-//! `XBR_FUZZ_ACTIONS` says how many actions of the state machine there are to be (100,000 by default), `XBR_FUZZ_SEED`
-//! with which seed to begin.
+//! `XBR_FUZZ_ACTIONS` says how many actions of the state machine there are to be (100,000 by default),
+//! `XBR_FUZZ_SEED` with which seed to begin.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,7 +12,7 @@
     clippy::print_stdout,
     missing_docs,
     unreachable_pub,
-    reason = "a failure is a panic here, the figures are to be seen, and the entry functions are another crate's"
+    reason = "a failure is a panic here, figures are to be seen, the entry functions are another crate's"
 )]
 
 #[path = "support/chance.rs"]
@@ -22,6 +23,8 @@ mod channel;
 mod decoders;
 #[path = "support/guard.rs"]
 mod guard;
+#[path = "../fuzz/src/rules.rs"]
+mod rules;
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -87,7 +90,8 @@ fn no_sequence_of_actions_breaks_a_rule_of_the_channel() {
 
 #[test]
 fn no_bytes_break_a_decoder() {
-    let targets: [(&str, fn(&[u8])); 5] = [
+    type Target = (&'static str, fn(&[u8]));
+    let targets: [Target; 5] = [
         ("cbor", decoders::cbor),
         ("msgpack", decoders::msgpack),
         ("json", decoders::json),

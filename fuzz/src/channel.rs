@@ -1,25 +1,23 @@
-//! The rules of a paying channel against any sequence of actions: each byte of the input is one. What judges and
-//! changes is the real state machine, and what stores is the real store in memory; in between they are driven as the
-//! ledger drives them: judged in the order of arrival, committed in order, read back after a failure. After each action
-//! the numbered rules of the channel are checked, which are named where they are.
+//! The rules of a paying channel against any sequence of actions: each byte of the input is one. What judges
+//! and changes is the real state machine, and what stores is the real store in memory; in between they are
+//! driven as the ledger drives them: judged in the order of arrival, committed in order, read back after a
+//! failure. After each action the numbered rules of the channel are checked, which are named where they are.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use xbr_core::channel::{
-    Channel, ChannelState, ChannelTerms, CloseDecision, CloseRecord, Reconcile, Reconciliation, SaleClaim,
-    SaleDecision, SaleRecord,
+    Channel, ChannelState, CloseDecision, CloseRecord, Reconcile, Reconciliation, SaleDecision, SaleRecord,
 };
 use xbr_core::reject::SaleReject;
 use xbr_core::wire::{CloseRequest, SellRequest};
-use xbr_core::{Address, Amount, BuyerKey, ChannelId, ChannelSeq, KeyId, MarketId, Signature};
+use xbr_core::{Address, Amount, BuyerKey, ChannelSeq, KeyId, Signature};
 use xbr_store::{Tables, Write};
 
 use crate::guard::Guard;
+use crate::rules::{CHANNEL, DEPOSIT, PRICE, check_sale, higher, pick, same, signature, terms};
 
-const CHANNEL: ChannelId = ChannelId::new([0xc1; 16]);
-const DEPOSIT: u128 = 1_000_000_000;
-const PRICE: u128 = 10;
-/// What the market maker's signature looks like; anything else is forged. Real signatures have tests of their own.
+/// What the market maker's signature looks like; anything else is forged. Real signatures have tests of their
+/// own.
 const SIGNED: Signature = Signature::new([1; 65]);
 const FORGED: Signature = Signature::new([2; 65]);
 
@@ -29,7 +27,7 @@ const FORGED: Signature = Signature::new([2; 65]);
 /// When a rule is broken.
 pub fn run(input: &[u8]) -> usize {
     let Some((first, actions)) = input.split_first() else { return 0 };
-    let mut world = World::new(if first % 4 == 0 { Reconcile::Strict } else { Reconcile::Surplus });
+    let mut world = World::new(if first.is_multiple_of(4) { Reconcile::Strict } else { Reconcile::Surplus });
     for action in actions {
         world.act(action % 32, u32::from(action / 32));
         world.check();
@@ -114,10 +112,10 @@ impl World {
             }),
             16 => self.close(self.books, false, SIGNED),
             17 if parameter == 0 => self.close(self.books, true, SIGNED),
-            17 => self.close(self.books, parameter % 2 == 0, FORGED),
+            17 => self.close(self.books, parameter.is_multiple_of(2), FORGED),
             18 => {
                 let state = ChannelState { balance: higher(self.books.balance), ..self.books };
-                self.close(state, parameter % 2 == 0, SIGNED);
+                self.close(state, parameter.is_multiple_of(2), SIGNED);
             }
             19 => {
                 let request = pick(&self.closes, back).cloned();
@@ -228,7 +226,8 @@ impl World {
         }
     }
 
-    /// The process ends: what waits is gone, and the store has taken some of what was decided. Then it starts again.
+    /// The process ends: what waits is gone, and the store has taken some of what was decided. Then it starts
+    /// again.
     fn crash(&mut self, stored: u32) {
         for _ in 0..stored {
             if let Some(write) = self.commits.pop_front() {
@@ -464,57 +463,4 @@ enum Fault {
     Refused,
     UnknownButWritten,
     UnknownAndLost,
-}
-
-/// What a sale that is taken must be.
-fn check_sale(before: &Channel, claim: &SaleClaim, surplus: Amount, reconcile: Reconcile) {
-    assert!(claim.signed, "rule 1");
-    assert!(claim.state.seq > before.state.seq && claim.state.balance <= before.state.balance, "rule 2");
-    let paid = claim.amount.checked_add(surplus).unwrap();
-    assert_eq!(before.state.balance.checked_sub(paid), Some(claim.state.balance), "rule 2");
-    let exact = surplus.is_zero() && claim.state.seq.value() == before.state.seq.value() + 1;
-    assert!(exact || reconcile == Reconcile::Surplus, "rule 2, strict");
-    assert!(claim.amount >= Amount::from_units(PRICE), "rule 3");
-    assert!(!matches!(before.reconciliation, Reconciliation::Behind { .. }), "rule 6");
-    assert!(before.closed.is_none(), "rule 7");
-}
-
-fn same(record: &SaleRecord, claim: &SaleClaim) -> bool {
-    (record.key_id, record.buyer_key, record.state, record.amount)
-        == (claim.key_id, claim.buyer_key, claim.state, claim.amount)
-}
-
-/// One of the last, counted from the end.
-fn pick<T>(items: &[T], back: usize) -> Option<&T> {
-    items.iter().rev().nth(back)
-}
-
-fn higher(balance: Amount) -> Amount {
-    balance.checked_add(Amount::from_units(25)).unwrap_or(balance)
-}
-
-/// The seller's signature of a state: another for each, and the same for the same.
-fn signature(state: ChannelState, is_final: bool) -> Signature {
-    let mut bytes = [0; 65];
-    let (head, tail) = bytes.split_at_mut(32);
-    head.copy_from_slice(&state.balance.to_be_bytes());
-    for (to, from) in
-        tail.iter_mut().zip(state.seq.value().to_be_bytes().into_iter().chain([is_final.into()]))
-    {
-        *to = from;
-    }
-    Signature::new(bytes)
-}
-
-fn terms() -> ChannelTerms {
-    ChannelTerms {
-        channel_id: CHANNEL,
-        market_id: MarketId::new([2; 16]),
-        market_maker: Address::new([3; 20]),
-        delegate: Address::new([4; 20]),
-        amount: Amount::from_units(DEPOSIT),
-        chain_id: Amount::from_units(1),
-        verifying_contract: Address::new([5; 20]),
-        close_at: Amount::from_units(1),
-    }
 }

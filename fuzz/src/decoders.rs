@@ -1,5 +1,5 @@
-//! The decoders against any bytes: none panics, what is read stays within its bounds, and what can be written is read
-//! back as it was.
+//! The decoders against any bytes: none panics, what is read stays within its bounds, and what can be written
+//! is read back as it was.
 
 use std::time::{Duration, Instant};
 
@@ -83,7 +83,8 @@ pub fn requests(input: &[u8]) {
     let _ = (MarketStatus::parse(&args), OfferInfo::parse(&args));
 }
 
-/// Frames at a session: the first byte of the input chooses the serializer, and each frame has its length in front.
+/// Frames at a session: the first byte of the input chooses the serializer, and each frame has its length in
+/// front.
 pub fn frames(input: &[u8]) {
     let Some((first, mut rest)) = input.split_first() else { return };
     let serializer = [Serializer::Cbor, Serializer::Msgpack, Serializer::Json][usize::from(first % 3)];

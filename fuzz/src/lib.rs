@@ -5,3 +5,4 @@ mod guard;
 
 pub mod channel;
 pub mod decoders;
+mod rules;

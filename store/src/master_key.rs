@@ -157,7 +157,8 @@ impl MasterKey {
 
     fn write(&self, path: &Path) -> io::Result<()> {
         let text = Zeroizing::new(hex::encode(self.0));
-        // Whole or not at all: a crash must not leave an empty key file, which would keep the next start from making one.
+        // Whole or not at all: a crash must not leave an empty key file, which would keep the next start from
+        // making one.
         let mut file = NamedTempFile::new_in(private_file::directory_of(path))?;
         file.write_all(text.as_bytes())?;
         file.write_all(b"\n")?;

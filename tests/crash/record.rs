@@ -1,5 +1,5 @@
-//! The market maker's independent record: what it asked for, and what was acknowledged. It is compared with what the
-//! seller has stored.
+//! The market maker's independent record: what it asked for, and what was acknowledged. It is compared with
+//! what the seller has stored.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,8 +43,9 @@ impl Record {
         (0..self.sales.len()).filter(|sale| !self.sales[*sale].acknowledged).collect()
     }
 
-    /// Looks into a store: everything that was acknowledged is there as it was, and what else is there are the sales
-    /// that come next, whole, and nothing besides. Gives how many sales without an answer are there.
+    /// Looks into a store: everything that was acknowledged is there as it was, and what else is there are
+    /// the sales that come next, whole, and nothing besides. Gives how many sales without an answer are
+    /// there.
     pub(crate) async fn compare(&mut self, terms: &ChannelTerms, path: &Path) -> u64 {
         let Ok(master) = MasterKey::load(format!("{}.master", path.display())) else {
             assert!(self.sales.is_empty(), "the master key is gone");

@@ -145,7 +145,8 @@ impl World {
         }
     }
 
-    /// A life in which everything that was ever asked for is asked for again, and every key is sold once more.
+    /// A life in which everything that was ever asked for is asked for again, and every key is sold once
+    /// more.
     async fn account(&mut self) {
         let mut life = self.begin(None, u64::MAX);
         let keys: Vec<_> = self.peer.offers.keys().copied().collect();
@@ -158,8 +159,8 @@ impl World {
         assert_eq!((unanswered, self.record.unanswered().len()), (0, 0), "{}", self.whoami());
     }
 
-    /// A final close, with a kill in the middle of it. The same request is signed identically after it, sales that were
-    /// made keep their receipts, and nothing new is sold.
+    /// A final close, with a kill in the middle of it. The same request is signed identically after it, sales
+    /// that were made keep their receipts, and nothing new is sold.
     async fn end(&mut self) {
         let steps =
             [Step::Received, Step::Checked, Step::Signed, Step::Applied, Step::Written, Step::Fsynced];
@@ -342,7 +343,8 @@ impl World {
         }
     }
 
-    /// What was bought opens, is the same key whenever it is bought, and decrypts what was published under it.
+    /// What was bought opens, is the same key whenever it is bought, and decrypts what was published under
+    /// it.
     fn check_key(&mut self, receipt: &SellReceipt) {
         let key = sealed_box_open(&BUYER, &receipt.sealed_key).expect("sealed to the buyer");
         let first = self.keys.entry(receipt.key_id).or_insert_with(|| key.to_vec());

@@ -1,6 +1,6 @@
-//! The other side of a market for the real program: a router behind a WebSocket on loopback, and a market maker that
-//! keeps its books like the reference's. It takes `seq + 1` and the price before it calls the seller, and repeats
-//! identically what got no answer. Its books survive whatever becomes of the seller.
+//! The other side of a market for the real program: a router behind a WebSocket on loopback, and a market
+//! maker that keeps its books like the reference's. It takes `seq + 1` and the price before it calls the
+//! seller, and repeats identically what got no answer. Its books survive whatever becomes of the seller.
 
 use std::collections::{BTreeMap, HashMap};
 

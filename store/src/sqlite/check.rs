@@ -1,6 +1,7 @@
-//! The thread that looks through the whole database once after it was opened, and ends. A row authenticates itself when
-//! it is read; what this finds is a row that cannot be found: an index or a page that has lost it. Nothing is said to be
-//! unknown before that is certain. Nothing of it survives a restart: the next start looks anew.
+//! The thread that looks through the whole database once after it was opened, and ends. A row authenticates
+//! itself when it is read; what this finds is a row that cannot be found: an index or a page that has lost
+//! it. Nothing is said to be unknown before that is certain. Nothing of it survives a restart: the next start
+//! looks anew.
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,7 +19,8 @@ impl Verdict {
     /// Waits until the database was looked through: seconds for millions of rows.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] when something is damaged; [`StoreError::Closed`] when the store was closed before.
+    /// [`StoreError::Corrupt`] when something is damaged; [`StoreError::Closed`] when the store was closed
+    /// before.
     pub(super) fn wait(&self) -> Result<(), StoreError> {
         self.0.wait().clone()
     }

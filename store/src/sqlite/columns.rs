@@ -1,5 +1,5 @@
-//! Records as the columns of their tables, in the order of the tables: what is written, and what the code of a row
-//! covers. [`rows`](super::rows) is the way back.
+//! Records as the columns of their tables, in the order of the tables: what is written, and what the code of
+//! a row covers. [`rows`](super::rows) is the way back.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
-//! What the write-ahead log says of itself, read before SQLite does. When a frame of it does not have its checksum,
-//! SQLite takes that for the torn end of a transaction that never became durable, and silently forgets all that
-//! follows. That is right at the end of the log, and only there: a transaction is synced before the next one is
-//! written, so one that others follow was durable. Nothing of this is kept.
+//! What the write-ahead log says of itself, read before SQLite does. When a frame of it does not have its
+//! checksum, SQLite takes that for the torn end of a transaction that never became durable, and silently
+//! forgets all that follows. That is right at the end of the log, and only there: a transaction is synced
+//! before the next one is written, so one that others follow was durable. Nothing of this is kept.
 //!
 //! The format is that of <https://www.sqlite.org/fileformat2.html#walformat>.
 
@@ -20,8 +20,8 @@ const MAGIC: u32 = 0x377f_0682;
 /// The checksum of a log: two sums over words of 32 bits.
 type Checksum = (u32, u32);
 
-/// Fails when transactions that were durable are damaged. A log that is not there, or that is torn in its last
-/// transaction, is as a crash leaves it.
+/// Fails when transactions that were durable are damaged. A log that is not there, or that is torn in its
+/// last transaction, is as a crash leaves it.
 pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -42,7 +42,7 @@ pub(super) fn check(path: &Path) -> Result<(), StoreError> {
         number += 1;
         if scan.is_followed_by(&format, &frame) {
             return Err(corrupt(format!(
-                "the write-ahead log is damaged before its frame {number}, which belongs to a later transaction"
+                "the write-ahead log is damaged before frame {number}, which belongs to a later transaction"
             )));
         }
     }
@@ -80,13 +80,14 @@ struct Scan {
     sum: Checksum,
     /// Whether a frame did not have its checksum.
     broken: bool,
-    /// When the last frame ends a transaction and is behind the break: the checksums that a frame after it may go on
-    /// from. The frame at the break has two, since either itself or its checksum may be damaged.
+    /// When the last frame ends a transaction and is behind the break: the checksums that a frame after it
+    /// may go on from. The frame at the break has two, since either itself or its checksum may be damaged.
     after_commit: Option<[Checksum; 2]>,
 }
 
 impl Scan {
-    /// Takes a frame. True when it goes on from a transaction that is behind the break: then that was durable.
+    /// Takes a frame. True when it goes on from a transaction that is behind the break: then that was
+    /// durable.
     fn is_followed_by(&mut self, format: &Format, frame: &[u8]) -> bool {
         let Some((head, page)) = frame.split_at_checked(FRAME_HEADER_LEN) else { return false };
         let (Some(summed), Some(salt)) = (head.get(..8), head.get(8..16)) else { return false };

@@ -1,8 +1,8 @@
 //! The store in a file: SQLite with a write-ahead log that is synced at every commit.
 //!
 //! Three threads own a connection each: the [`writer`] executes writes in groups, the [`reader`] answers
-//! look-ups that no write under way concerns, and [`check`] looks once for damage that no single row shows. Handles
-//! share nothing but channels to them and the counters of [`pending`].
+//! look-ups that no write under way concerns, and [`check`] looks once for damage that no single row shows.
+//! Handles share nothing but channels to them and the counters of [`pending`].
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};

@@ -151,7 +151,7 @@ impl<'a> StrictRow<'a> {
     }
 
     fn values(&self) -> impl Iterator<Item = (&'a str, ValueRef<'a>)> {
-        let names = self.row.as_ref().column_names().into_iter().enumerate();
+        let names = self.row.as_ref().column_names().enumerate();
         names
             .filter(|(_, name)| !matches!(*name, "id" | "mac"))
             .filter_map(|(index, name)| Some((name, self.row.get_ref(index).ok()?)))

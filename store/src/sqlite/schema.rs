@@ -18,8 +18,8 @@ const APPLICATION_ID: i32 = 0x5842_5253;
 /// changes.
 const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql")];
 
-/// Tables that are small however much is sold. They are checked whole before a store is open, the others row by row as
-/// they are read, and whole in the background.
+/// Tables that are small however much is sold. They are checked whole before a store is open, the others row
+/// by row as they are read, and whole in the background.
 const SMALL_TABLES: &[&str] = &["store", "channel", "channel_close", "own_close", "comparison"];
 
 /// Tells what a file is, sets the connection up, brings the schema up to date and looks for damage. Nothing

@@ -1,7 +1,7 @@
-//! What the master key does for the database. Data keys lie there in a secretbox under it, together with their id, so
-//! that no row's key passes for another's. Every row has a code under it, so that none that was damaged or changed
-//! passes for what was stored. An older copy of the whole database does: that shows only against the market maker's
-//! books.
+//! What the master key does for the database. Data keys lie there in a secretbox under it, together with
+//! their id, so that no row's key passes for another's. Every row has a code under it, so that none that was
+//! damaged or changed passes for what was stored. An older copy of the whole database does: that shows only
+//! against the market maker's books.
 
 use std::fmt;
 
@@ -42,8 +42,8 @@ impl Vault {
         Self { master, mac_key }
     }
 
-    /// The code of a row: over its table and all its columns with their names, types and lengths. Keccak is a sponge,
-    /// so that a key in front makes it a code that nobody can continue.
+    /// The code of a row: over its table and all its columns with their names, types and lengths. Keccak is a
+    /// sponge, so that a key in front makes it a code that nobody can continue.
     pub(super) fn mac<'a>(
         &self,
         table: &str,

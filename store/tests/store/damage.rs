@@ -272,8 +272,8 @@ proptest! {
         }
     }
 
-    /// A log that is torn in its last transaction is what a crash leaves, and cannot be told from one that was damaged
-    /// there. A flip may also make the end of a transaction look like the middle of a longer one.
+    /// A log that is torn in its last transaction is what a crash leaves, and cannot be told from one that
+    /// was damaged there. A flip may also make the end of a transaction look like the middle of a longer one.
     #[test]
     fn a_flipped_bit_of_the_log_is_reported_unless_it_looks_like_a_crash_in_the_end(bit: usize) {
         match flipped(&sound().database, Some(&sound().log), bit) {
