@@ -1,10 +1,11 @@
 //! From the tree to the types: one function per section, each key read where its type is known.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use xbr_actors::{ApiOptions, Rotation};
+use xbr_actors::{ApiOptions, DEFAULT_OFFLINE_KEYS, Retention, Rotation};
 use xbr_core::cbor::{Limits, MAX_DEPTH};
 use xbr_core::channel::Reconcile;
 use xbr_core::offer::{OfferTerms, UriPrefix};
@@ -28,7 +29,7 @@ const MIB: usize = 1 << 20;
 /// A JSON line may be so many times as long once it is CBOR, encrypted and in base64.
 const LINE_GROWTH: usize = 4;
 
-const PRICE: &str = "a string of decimal XBR with up to 18 decimals, such as \"35\" or \"0.5\"";
+const AMOUNT: &str = "a string of decimal XBR with up to 18 decimals, such as \"35\" or \"0.5\"";
 
 /// Reads everything; what is wrong is in the report, and then parts of the result are missing.
 pub(super) fn read(
@@ -43,7 +44,8 @@ pub(super) fn read(
     let mut reader =
         Reader { folder: path.parent().unwrap_or(Path::new("")), files: Files::default(), report };
 
-    let (seller, master_key_file) = reader.seller(root.table("seller"));
+    let retention = retention(root.table("retention"));
+    let (seller, master_key_file) = reader.seller(root.table("seller"), retention);
     let market = reader.market(root.table("market"));
     let store = reader.store(root.table("store"), master_key_file);
     let apis = root.tables("api", "an array of tables, each begun with [[api]]");
@@ -98,7 +100,11 @@ impl Reader<'_> {
         Some(located.map(|text| self.path(&text)))
     }
 
-    fn seller(&mut self, mut section: Section<'_>) -> (Option<SellerConfig>, Option<Located<PathBuf>>) {
+    fn seller(
+        &mut self,
+        mut section: Section<'_>,
+        retention: Retention,
+    ) -> (Option<SellerConfig>, Option<Located<PathBuf>>) {
         self.files.delegate = self.required_file(&mut section, "key_file");
         let market_maker = section.required("market_maker", "an address, 0x and 40 hex digits", parsed);
         let provider_id =
@@ -107,12 +113,27 @@ impl Reader<'_> {
         let reconcile = section.optional("reconcile", |node| word(node, &words)).unwrap_or_default();
         let close_at = section.optional("close_at", |node| integer(node, 0, u64::MAX)).unwrap_or(1);
         let grace = section.optional("grace", duration).unwrap_or(SECONDS(10));
+        let low_balance = section.optional("low_balance", amount).unwrap_or(Amount::ZERO);
+        let channel_poll = section.optional("channel_poll", duration).unwrap_or(SECONDS(60));
+        let offline_keys = section.optional("offline_keys", |node| integer(node, 1, 1_000_000));
+        let offline_keys = offline_keys.and_then(NonZeroUsize::new).unwrap_or(DEFAULT_OFFLINE_KEYS);
         let master_key_file = self.file(&mut section, "master_key_file");
         section.finish();
         let close_at = Amount::from_units(close_at.into());
         let seller = market_maker.map(|market_maker| {
             let market_maker = market_maker.value;
-            SellerConfig { market_maker, provider_id, reconcile, close_at, grace }
+            let channel_poll = Some(channel_poll).filter(|interval| !interval.is_zero());
+            SellerConfig {
+                market_maker,
+                provider_id,
+                reconcile,
+                close_at,
+                grace,
+                low_balance,
+                channel_poll,
+                offline_keys,
+                retention,
+            }
         });
         (seller, master_key_file)
     }
@@ -231,9 +252,7 @@ impl Reader<'_> {
             section.required("prefix", "a URI, or prefix of URIs, such as io.crossbar.example", |node| {
                 UriPrefix::new(text(node)?).map_err(ProblemKind::value)
             });
-        let price = section.required("price", PRICE, |node| {
-            text_that_is(node, PRICE)?.parse::<Amount>().map_err(ProblemKind::value)
-        });
+        let price = section.required("price", AMOUNT, amount);
         let interval = section.optional("interval", duration);
         let count = section.optional("count", |node| integer(node, 1, u64::MAX));
         let expires_after = section.optional("expires_after", duration);
@@ -342,6 +361,17 @@ impl Reader<'_> {
             sources.push(source);
         }
     }
+}
+
+fn retention(mut section: Section<'_>) -> Retention {
+    let max_age = section.optional("max_age", positive);
+    let max_keys = section.optional("max_keys", |node| integer(node, 1, u64::MAX)).and_then(NonZeroU64::new);
+    section.finish();
+    Retention { max_age, max_keys }
+}
+
+fn amount(node: Node) -> Result<Amount, ProblemKind> {
+    text_that_is(node, AMOUNT)?.parse().map_err(ProblemKind::value)
 }
 
 fn non_empty(node: Node) -> Result<String, ProblemKind> {
