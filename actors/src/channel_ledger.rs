@@ -220,7 +220,9 @@ impl ChannelLedger {
 }
 
 fn report_low(channel_id: ChannelId, remaining: Amount) {
-    tracing::warn!(channel = %channel_id, %remaining, "the channel is running low; ask the market's operator for another");
+    tracing::warn!(
+        channel = %channel_id, %remaining, "the channel is running low; ask the market's operator for another"
+    );
 }
 
 impl Actor for ChannelLedger {

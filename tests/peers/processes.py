@@ -119,10 +119,10 @@ class Program:
 
 
 class Router(Program):
-    """A Crossbar router with a plain and a TLS port."""
+    """A Crossbar router with a plain and a TLS port, free ones unless they are given."""
 
-    def __init__(self, work_dir: Path) -> None:
-        self.port, self.tls_port = free_ports(2)
+    def __init__(self, work_dir: Path, ports: list[int] | None = None) -> None:
+        self.port, self.tls_port = ports or free_ports(2)
         command = [sys.executable, KIT / "router.py", work_dir, self.port, "--tls-port", self.tls_port]
         super().__init__("router", command, work_dir)
         self.logs.append(work_dir / "router.log")
@@ -130,6 +130,16 @@ class Router(Program):
         self.tls_url = f"wss://127.0.0.1:{self.tls_port}/ws"
         self.cafile = work_dir / "cert.pem"
         self.wait_for("the router accepts connections", lambda: b"READY" in self.out.read_bytes(), 60)
+
+
+class Proxy(Program):
+    """Passes connections on to a port; SIGSTOP makes it a network that has gone silent."""
+
+    def __init__(self, target: int, log_dir: Path, port: int | None = None) -> None:
+        self.port = port or free_ports(1)[0]
+        super().__init__("proxy", [sys.executable, KIT / "proxy.py", self.port, target], log_dir)
+        self.url = f"ws://127.0.0.1:{self.port}/ws"
+        self.wait_for("it listens", lambda: b"READY" in self.out.read_bytes())
 
 
 class MarketMaker(Program):

@@ -91,12 +91,15 @@ impl Handler<Advance> for KeySeries {
 impl Handler<AttachMarket> for KeySeries {
     type Result = ResponseActFuture<Self, usize>;
 
-    fn handle(&mut self, message: AttachMarket, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, message: AttachMarket, ctx: &mut Self::Context) -> Self::Result {
         self.market = Some(message.0);
-        // A market maker that has just come may know none of the keys: all that are live are offered again, and those
-        // that an earlier life could not offer.
+        // Those that an earlier life could not offer follow as soon as the store has found them.
         let recovering = self.recover();
-        Box::pin(recovering.then(|(), series, _| series.offer_where(|_| true)))
+        ctx.spawn(recovering.then(|found, series, _| {
+            series.offer_where(move |live| found.contains(&live.offer.key_id)).map(|_, _, _| ())
+        }));
+        // A market maker that has just come may know none of the keys: all that are live are offered again.
+        self.offer_where(|_| true)
     }
 }
 

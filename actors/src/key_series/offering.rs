@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix::fut;
 use actix::prelude::*;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use xbr_core::KeyId;
 use xbr_core::offer::KeyOffer;
 use xbr_store::KeyFilter;
 
@@ -82,14 +83,15 @@ impl KeySeries {
         });
     }
 
-    /// Finds the keys of this API that an earlier life made and could not offer.
-    pub(super) fn recover(&self) -> ResponseActFuture<Self, ()> {
+    /// Finds the keys of this API that an earlier life made and could not offer, and gives those that are news.
+    pub(super) fn recover(&self) -> ResponseActFuture<Self, HashSet<KeyId>> {
         let filter = KeyFilter::Unoffered { now_ns: self.options.clock.now_ns() };
         let found = self.options.store.keys(self.options.terms.api_id, filter, MAX_RECOVERED);
         Box::pin(found.into_actor(self).map(|result, series, _| match result {
-            Ok(keys) => {
+            Ok(mut keys) => {
                 let known: HashSet<_> = series.offers.values().map(|live| live.offer.key_id).collect();
-                for key in keys.into_iter().filter(|key| !known.contains(&key.key_id)) {
+                keys.retain(|key| !known.contains(&key.key_id));
+                for key in &keys {
                     series.recovered -= 1;
                     // At the price that it was made for: a sale is judged by that one.
                     let offer = KeyOffer {
@@ -99,8 +101,12 @@ impl KeySeries {
                     };
                     series.offers.insert(series.recovered, LiveOffer { offer, offered: false });
                 }
+                keys.into_iter().map(|key| key.key_id).collect()
             }
-            Err(error) => series.report("cannot look for keys that are not offered", &error),
+            Err(error) => {
+                series.report("cannot look for keys that are not offered", &error);
+                HashSet::new()
+            }
         }))
     }
 

@@ -87,7 +87,7 @@ impl Seller {
         match self.current_state() {
             SellerState::Started => {
                 tracing::warn!(reason, "session lost, coming back");
-                // One that is lost again at once, as when two sellers take each other's procedures, comes back ever later.
+                // One that is lost at once, as when two sellers take each other's procedures, comes back ever later.
                 if self.started_at.elapsed() >= LASTING {
                     self.backoff = backoff();
                 }
