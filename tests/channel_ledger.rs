@@ -35,6 +35,7 @@ fn ledger_with(store: &MemoryStore, reconcile: Reconcile) -> Addr<ChannelLedger>
         clock: Arc::new(StoppedClock),
         delegate,
         reconcile,
+        low_balance: Amount::from_xbr(100),
     })
     .start()
 }

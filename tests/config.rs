@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers fail a test by panicking")]
 
 use std::fs;
+use std::num::NonZeroU64;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use xbr_actors::Retention;
 use xbr_core::Amount;
 use xbr_seller::config::{
     BuyConfig, Config, ConfigError, DemoConfig, Environment, FeedSource, HostConfig, LogFormat,
@@ -88,6 +90,9 @@ fn defaults_are_those_that_are_documented() {
     let config = parse(GOOD, &[]).unwrap();
     assert_eq!(config.seller.grace, Duration::from_secs(10));
     assert_eq!(config.seller.close_at, Amount::from_units(1));
+    assert_eq!((config.seller.low_balance, config.seller.offline_keys.get()), (Amount::ZERO, 1000));
+    assert_eq!(config.seller.channel_poll, Some(Duration::from_secs(60)));
+    assert_eq!(config.seller.retention, Retention::default());
     assert_eq!(config.store.path, PathBuf::from("conf/seller.db"));
     assert_eq!(config.store.master_key_file, PathBuf::from("conf/seller.db.master"));
     assert_eq!(config.market.serializers, Serializer::ALL);
@@ -96,6 +101,17 @@ fn defaults_are_those_that_are_documented() {
     assert_eq!(config.feeds[0].source, FeedSource::Stdin);
     assert_eq!((config.feeds[0].max_line_bytes, config.feeds[0].in_flight), (1 << 20, 64));
     assert_eq!((config.log.filter.as_str(), config.log.format), ("info", LogFormat::Auto));
+}
+
+#[test]
+fn what_bounds_the_sellers_money_and_keys_is_read() {
+    let seller = "low_balance = \"0.5\"\nchannel_poll = \"0s\"\noffline_keys = 7\n[market]";
+    let text = GOOD.replace("[market]", seller) + "[retention]\nmax_age = \"1h\"\nmax_keys = 9\n";
+    let seller = parse(&text, &[]).unwrap().seller;
+    assert_eq!((seller.low_balance, seller.channel_poll), ("0.5".parse().unwrap(), None));
+    assert_eq!(seller.offline_keys.get(), 7);
+    let retention = Retention { max_age: Some(Duration::from_secs(3600)), max_keys: NonZeroU64::new(9) };
+    assert_eq!(seller.retention, retention);
 }
 
 /// What is replaced in the good configuration, by what, and what an operator is told then.
@@ -114,6 +130,12 @@ const REFUSALS: &[(&str, &str, &str)] = &[
         "[feed]",
         "line 14: feed: must be an array of tables, each begun with [[feed]], got a table",
     ),
+    (
+        "[market]",
+        "offline_keys = 0\n[market]",
+        "line 4: seller.offline_keys: must be from 1 to 1000000, got 0",
+    ),
+    ("[market]", "[retention]\nmax_keys = 0\n[market]", "line 5: retention.max_keys: must be from 1 to"),
     (
         "\"35\"",
         "35",

@@ -62,6 +62,7 @@ async fn spawn_ledger(store: &MemoryStore) -> Addr<ChannelLedger> {
         clock: Arc::new(StoppedClock),
         delegate: seller_key().address(),
         reconcile: Reconcile::Surplus,
+        low_balance: Amount::ZERO,
     })
     .start();
     ledger.send(Load).await.unwrap().unwrap();

@@ -49,6 +49,7 @@ enum Asked {
     Sell(SellRequest, oneshot::Sender<Result<SellReceipt, SaleReject>>),
     Close(CloseRequest, oneshot::Sender<Result<CloseReceipt, CloseReject>>),
     Lost(String),
+    Back,
 }
 
 /// In the seller's place: hands on what it is asked, and answers as the test says.
@@ -83,6 +84,14 @@ impl Handler<SessionLost> for Probe {
 
     fn handle(&mut self, message: SessionLost, _: &mut Self::Context) {
         self.0.send(Asked::Lost(message.reason)).unwrap();
+    }
+}
+
+impl Handler<MarketMakerBack> for Probe {
+    type Result = ();
+
+    fn handle(&mut self, _: MarketMakerBack, _: &mut Self::Context) {
+        self.0.send(Asked::Back).unwrap();
     }
 }
 
@@ -156,7 +165,8 @@ impl Market {
 
     fn serving(&self) -> Serve {
         let (sell, close) = (self.probe.clone().recipient(), self.probe.clone().recipient());
-        Serve { provider_id: provider(), sell, close }
+        let back = self.probe.clone().recipient();
+        Serve { provider_id: provider(), sell, close, back }
     }
 
     fn order(&self, order: Order) {

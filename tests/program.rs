@@ -185,6 +185,21 @@ fn a_store_that_is_open_elsewhere_is_a_failed_start() {
 }
 
 #[test]
+fn looking_at_channels_and_closing_one_make_no_store() {
+    let folder = folder();
+    for args in [&["channels", "--json"][..], &["channels"], &["close", "--yes"]] {
+        let refused = output(&folder, &[args, &["--config", "seller.toml"]].concat());
+        assert_eq!(refused.status.code(), Some(1), "{args:?}");
+        assert!(said(&refused).contains("it does not exist yet"), "{}", said(&refused));
+    }
+    assert!(!folder.path().join("seller.db").exists());
+    let both = output(&folder, &["close", "--config", "seller.toml", "--cooperative", "--at-block", "5"]);
+    assert_eq!(both.status.code(), Some(2), "a state is signed for one block");
+    let none = output(&folder, &["close", "--config", "seller.toml", "--channel", "five"]);
+    assert_eq!(none.status.code(), Some(2));
+}
+
+#[test]
 fn a_signal_during_the_start_is_a_clean_stop_even_with_a_pipe_that_stays_open() {
     for signal in ["TERM", "INT"] {
         let folder = folder();

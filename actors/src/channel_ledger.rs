@@ -43,6 +43,8 @@ pub struct LedgerOptions {
     pub delegate: Address,
     /// How deviations in the seller's favour are treated.
     pub reconcile: Reconcile,
+    /// Below which balance a channel is running low.
+    pub low_balance: Amount,
 }
 
 impl std::fmt::Debug for LedgerOptions {
@@ -125,6 +127,24 @@ pub struct ChannelStatus {
     pub channel: Channel,
     /// Amount of the sales that are decided, but not durable yet.
     pub in_flight: Amount,
+    /// Why nothing is sold on it, when that is the market maker's fault.
+    pub alarm: Option<Alarm>,
+    /// How often the market maker has contradicted what it had signed, since the start.
+    pub contradictions: u64,
+    /// Whether it is open and less remains than the configured threshold.
+    pub is_low: bool,
+}
+
+/// Something about a channel that an operator has to settle with the market's operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alarm {
+    /// The market maker went back behind a state that it has signed.
+    RolledBack {
+        /// Where the ledger stands.
+        ours: ChannelState,
+        /// Where the market maker says that the channel stands.
+        theirs: ChannelState,
+    },
 }
 
 /// The actor; see the module.
@@ -148,8 +168,26 @@ struct Account {
     in_flight: usize,
     in_flight_amount: Amount,
     condition: Condition,
+    contradictions: u64,
     /// Numbers the slots.
     arrivals: u64,
+}
+
+impl Account {
+    fn status(&self, low_balance: Amount) -> Option<ChannelStatus> {
+        let channel = self.channel.clone()?;
+        let alarm = match channel.reconciliation {
+            Reconciliation::Behind { ours, theirs } => Some(Alarm::RolledBack { ours, theirs }),
+            Reconciliation::Equal | Reconciliation::Ahead { .. } => None,
+        };
+        Some(ChannelStatus {
+            is_low: !channel.is_closed() && channel.state.balance < low_balance,
+            channel,
+            in_flight: self.in_flight_amount,
+            alarm,
+            contradictions: self.contradictions,
+        })
+    }
 }
 
 /// Whether an account can decide.
@@ -178,6 +216,12 @@ impl ChannelLedger {
     fn account(&mut self, channel_id: ChannelId) -> &mut Account {
         self.channels.entry(channel_id).or_default()
     }
+}
+
+fn report_low(channel_id: ChannelId, remaining: Amount) {
+    tracing::warn!(
+        channel = %channel_id, %remaining, "the channel is running low; ask the market's operator for another"
+    );
 }
 
 impl Actor for ChannelLedger {
@@ -209,6 +253,9 @@ impl Handler<Attach> for ChannelLedger {
 
     fn handle(&mut self, message: Attach, _: &mut Self::Context) -> Self::Result {
         let Attach { terms, theirs, compare } = message;
+        if theirs.balance < self.options.low_balance {
+            report_low(terms.channel_id, theirs.balance);
+        }
         if let Some(channel) = &mut self.account(terms.channel_id).channel {
             if channel.terms != terms {
                 tracing::warn!(channel = %terms.channel_id, "the market maker shows other terms than it did");
@@ -291,11 +338,9 @@ impl Handler<Observe> for ChannelLedger {
     type Result = MessageResult<Observe>;
 
     fn handle(&mut self, _: Observe, _: &mut Self::Context) -> Self::Result {
-        let status = |account: &Account| {
-            let channel = account.channel.clone()?;
-            Some(ChannelStatus { channel, in_flight: account.in_flight_amount })
-        };
-        let mut all: Vec<_> = self.channels.values().filter_map(status).collect();
+        let low_balance = self.options.low_balance;
+        let mut all: Vec<_> =
+            self.channels.values().filter_map(|account| account.status(low_balance)).collect();
         all.sort_by_key(|status| status.channel.terms.channel_id);
         MessageResult(all)
     }

@@ -27,13 +27,15 @@ use crate::wrapper::{WrapError, Wrapper};
 mod handlers;
 mod messages;
 mod offering;
+mod retiring;
 
 pub(crate) use messages::Advance;
 pub use messages::{
-    AttachMarket, DetachMarket, Encrypt, EncryptBatch, Halt, KeyRotated, Observe, OfferPort, Resume,
-    RotateNow, Rotation, SealKey, SealKeyError, SeriesOptions, SeriesStatus, Subscribe,
+    AttachMarket, DetachMarket, Encrypt, EncryptBatch, Halt, KeyRotated, KeysRetired, Observe, OfferPort,
+    Resume, RotateNow, Rotation, SealKey, SealKeyError, SeriesOptions, SeriesStatus, Subscribe,
 };
 use offering::{LiveOffer, backoff, place};
+use retiring::FIRST_LOOK;
 
 /// The next key is made, stored and offered this long before it is due, or a quarter of the interval if that is less.
 const MAX_LEAD: Duration = Duration::from_secs(5);
@@ -52,12 +54,18 @@ pub struct KeySeries {
     keyring: Arc<Keyring>,
     market: Option<OfferPort>,
     /// The current and the next key, and earlier ones that are not offered yet.
-    offers: BTreeMap<u64, LiveOffer>,
+    offers: BTreeMap<i64, LiveOffer>,
     current: Option<KeyId>,
     subscribers: Vec<Recipient<KeyRotated>>,
     waiters: Vec<oneshot::Sender<Result<KeyId, WrapError>>>,
     /// Counts the keys made: the order of `offers`.
-    made: u64,
+    made: i64,
+    /// Counts down the keys of an earlier life that still have to be offered.
+    recovered: i64,
+    failed_offers: u64,
+    retired: u64,
+    /// A key was wanted when too many waited for their offers.
+    is_wanted: bool,
     rotations: u64,
     last_error: Option<String>,
     preparing: bool,
@@ -94,6 +102,10 @@ impl KeySeries {
             subscribers: Vec::new(),
             waiters: Vec::new(),
             made: 0,
+            recovered: 0,
+            failed_offers: 0,
+            retired: 0,
+            is_wanted: false,
             rotations: 0,
             last_error: None,
             preparing: false,
@@ -123,6 +135,10 @@ impl KeySeries {
     /// Makes the next key: stored, then offered, then linked.
     fn prepare(&mut self, ctx: &mut Context<Self>) {
         if self.preparing || self.has_next || self.keyring.is_stopped() {
+            return;
+        }
+        self.is_wanted = self.has_too_many_unoffered();
+        if self.is_wanted {
             return;
         }
         self.preparing = true;
@@ -260,5 +276,6 @@ impl Actor for KeySeries {
         ctx.set_mailbox_capacity(MAILBOX);
         self.keyring.owned_by(ctx.address().downgrade().recipient());
         self.prepare(ctx);
+        self.arm_retention(FIRST_LOOK, ctx);
     }
 }

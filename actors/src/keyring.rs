@@ -135,8 +135,12 @@ impl Keyring {
 
     /// Moves on to the last key of the chain, whatever is used up or not. Only the actor calls it.
     pub(crate) fn rotate(&self) {
-        self.current.store(self.last());
-        self.changed.notify_waiters();
+        let last = self.last();
+        // Whoever waits is woken by news only: woken by none it would ask again at once, and so on.
+        if self.current().map(|key| key.key_id) != last.as_ref().map(|key| key.key_id) {
+            self.current.store(last);
+            self.changed.notify_waiters();
+        }
     }
 
     fn last(&self) -> Option<Arc<LiveKey>> {

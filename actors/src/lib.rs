@@ -27,12 +27,12 @@ mod start;
 mod watch;
 mod wrapper;
 
-pub use channel_ledger::{ChannelLedger, ChannelStatus};
+pub use channel_ledger::{Alarm, ChannelLedger, ChannelStatus};
 pub use closing::{CloseAt, CloseError, CloseOptions, CloseOutcome, CloseReport};
 pub use handle::{SellerHandle, SpawnError};
 pub use key_series::{KeyRotated, KeySeries, Rotation};
 pub use market_maker::{MarketMaker, MarketOptions};
-pub use options::{ApiError, ApiOptions, SellerOptions};
+pub use options::{ApiError, ApiOptions, DEFAULT_OFFLINE_KEYS, Retention, SellerOptions};
 pub use seller::{ChannelReport, Seller, SellerState, SellerStatus};
 pub use start::StartError;
 pub use wrapper::{WrapError, Wrapped, Wrapper};

@@ -218,21 +218,26 @@ impl Handler<Came> for MarketMaker {
         }
         match message.event {
             IncomingEvent::Invocation(invocation) => self.invoked(invocation),
-            IncomingEvent::Closed(reason) => {
-                if let Some(joined) = self.end() {
-                    let lost = joined.lost.send(SessionLost { reason: reason.to_string() });
-                    // A seller that is busy must hear of it as well; one that has gone needs no news.
-                    actix_rt::spawn(async move {
-                        let _ = lost.await;
-                    });
-                }
+            IncomingEvent::Closed(reason) => self.lose(reason.to_string()),
+            // Sales would go elsewhere for good while this session believes that it sells.
+            IncomingEvent::RegistrationRevoked { procedure, .. } => {
+                tracing::error!(procedure = &*procedure, "another session has taken a registration over");
+                self.lose("another session has taken a registration over".to_owned());
             }
-            IncomingEvent::RegistrationRevoked { .. } => {
-                tracing::error!(
-                    "another session has taken a registration over; it sells now, this one does not"
-                );
-            }
-            IncomingEvent::Event(_) => {}
+            IncomingEvent::Event(event) => self.told(&event),
+        }
+    }
+}
+
+impl MarketMaker {
+    /// Ends the session, and says so.
+    fn lose(&mut self, reason: String) {
+        if let Some(joined) = self.end() {
+            let lost = joined.lost.send(SessionLost { reason });
+            // A seller that is busy must hear of it as well; one that has gone needs no news.
+            actix_rt::spawn(async move {
+                let _ = lost.await;
+            });
         }
     }
 }

@@ -82,6 +82,11 @@ pub struct SessionLost {
 #[rtype(result = "()")]
 pub struct Leave;
 
+/// The market maker has said that it runs: it may have been away, and forgotten what it was told.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct MarketMakerBack;
+
 /// `xbr.marketmaker.get_config`.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<MarketConfig, MarketError>")]
@@ -168,6 +173,8 @@ pub struct Serve {
     pub sell: Recipient<Sell>,
     /// Who closes.
     pub close: Recipient<CloseChannel>,
+    /// Who hears that the market maker came back.
+    pub back: Recipient<MarketMakerBack>,
 }
 
 /// Unregister the provider's procedures. Without a session it does nothing.

@@ -1,6 +1,7 @@
 //! What an embedder decides: who the seller is, what it sells, and how long it waits.
 
 use std::fmt;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,19 @@ use xbr_core::{Address, Amount, ProviderId};
 use xbr_store::{Clock, Store, SystemClock};
 
 use crate::key_series::{Rotation, lead};
+
+/// How many keys of an API may wait to be offered unless something else is said.
+pub const DEFAULT_OFFLINE_KEYS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
+
+/// Which data keys leave the archive, of each API. A key that is in use stays, and so does one whose offer has not
+/// expired; one that was offered for ever is revoked first. What was sold keeps its receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retention {
+    /// Those that are older; `None`: none for its age.
+    pub max_age: Option<Duration>,
+    /// Those beyond the newest so many; `None`: none for their number.
+    pub max_keys: Option<NonZeroU64>,
+}
 
 /// One seller. [`SellerOptions::new`] fills in the defaults.
 #[derive(Clone)]
@@ -28,6 +42,16 @@ pub struct SellerOptions {
     pub reconcile: Reconcile,
     /// The block that off-chain states are signed for (`closeAt`): 1 on both sides of the reference.
     pub close_at: Amount,
+    /// Below which balance a channel is running low, which is warned of; zero: never.
+    pub low_balance: Amount,
+    /// How often to look for channels that were opened meanwhile: every so often to twice as often, by chance, so that
+    /// sellers spread out. `None`: only when the session begins, and at a first sale.
+    pub channel_poll: Option<Duration>,
+    /// How many keys of an API may wait to be offered while the market maker is away. When so many wait, no more are
+    /// made: the current key serves on over its interval, and where a count is used up wrapping waits.
+    pub offline_keys: NonZeroUsize,
+    /// Which keys leave the archive.
+    pub retention: Retention,
     /// For how long a wrapper waits for a key that is not ready.
     pub wrap_patience: Duration,
     /// The time of day.
@@ -47,6 +71,10 @@ impl SellerOptions {
             store,
             reconcile: Reconcile::default(),
             close_at: Amount::from_units(1),
+            low_balance: Amount::ZERO,
+            channel_poll: Some(Duration::from_secs(60)),
+            offline_keys: DEFAULT_OFFLINE_KEYS,
+            retention: Retention::default(),
             wrap_patience: Duration::from_secs(30),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(UserspaceEntropy),

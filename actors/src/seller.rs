@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use lru::LruCache;
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 use xbr_core::channel::ChannelTerms;
 use xbr_core::wire::MarketDomain;
 use xbr_core::{ApiId, ChannelId, KeyId};
@@ -34,6 +35,7 @@ mod apis;
 mod lifecycle;
 mod messages;
 mod sales;
+mod watching;
 
 pub use messages::{
     AddApi, Balance, BalanceError, ChannelReport, Observe, OnRotate, RemoveApi, SellerState, SellerStatus,
@@ -85,6 +87,14 @@ pub struct Seller {
     /// The start, or the coming back, that is under way: a stop ends it.
     attempt: Option<SpawnHandle>,
     backoff: ExponentialBackoff,
+    /// When the seller started, or came back, for the last time.
+    started_at: Instant,
+    /// Whether what is live is about to be offered again.
+    reoffer_armed: bool,
+    /// Channel polls of an earlier generation are void.
+    poll_generation: u64,
+    /// Whether it was said that no channel is open.
+    is_told_dry: bool,
 }
 
 struct Children {
@@ -133,6 +143,10 @@ impl Seller {
             session_lost: false,
             attempt: None,
             backoff: backoff(),
+            started_at: Instant::now(),
+            reoffer_armed: false,
+            poll_generation: 0,
+            is_told_dry: false,
         }
     }
 
@@ -161,6 +175,7 @@ impl Seller {
             clock: self.options.clock.clone(),
             delegate: self.options.signer.address(),
             reconcile: self.options.reconcile,
+            low_balance: self.options.low_balance,
         };
         ChannelLedger::watched(options, DeathWatch::new(Child::Ledger, ctx.address().recipient())).start()
     }

@@ -15,10 +15,11 @@ use xbr_store::StoreError;
 use crate::channel_ledger::{Attach, ChannelLedger, Load};
 use crate::key_series::{AttachMarket, KeySeries, OfferPort, Resume};
 use crate::messages::{
-    CloseChannel, FetchActiveChannel, FetchBalance, FetchChannel, FetchChannels, FetchConfig, Join,
-    MarketError, MarketPort, Sell, Serve, SessionLost, ask,
+    FetchActiveChannel, FetchBalance, FetchChannel, FetchChannels, FetchConfig, Join, MarketError,
+    MarketPort, Serve, SessionLost, ask,
 };
 use crate::options::SellerOptions;
+use crate::seller::Seller;
 
 /// Why a start failed. The seller is stopped then, and can be started again.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -39,7 +40,7 @@ pub enum StartError {
         /// The one that `get_config` tells.
         actual: Address,
     },
-    /// The seller has no open channel with a positive balance.
+    /// The seller has no open channel with a positive balance, and never had one.
     #[error("no active paying channel for delegate {delegate}: ask the market's operator to open one")]
     NoPayingChannel {
         /// The seller's address.
@@ -89,11 +90,15 @@ pub(crate) async fn reconcile(
     let mut terms: BTreeMap<_, _> = known.into_iter().map(|terms| (terms.channel_id, terms)).collect();
     let delegate = options.signer.address();
     let active = ask(&market.fetch_active_channel, FetchActiveChannel { delegate }).await?;
-    let active = active.ok_or(StartError::NoPayingChannel { delegate })?;
-    check_channel(&active, &options, &domain)
-        .map_err(|problem| StartError::Channel { channel_id: active.channel_id, problem })?;
+    match &active {
+        Some(active) => check_channel(active, &options, &domain)
+            .map_err(|problem| StartError::Channel { channel_id: active.channel_id, problem })?,
+        None if terms.is_empty() => return Err(StartError::NoPayingChannel { delegate }),
+        // Data goes on flowing under keys that can be bought as soon as there is a channel to pay with.
+        None => tracing::warn!("no paying channel is open, waiting for a new one; ask the market's operator"),
+    }
     let others = ask(&market.fetch_channels, FetchChannels { delegate }).await?;
-    let mut channels = vec![active];
+    let mut channels: Vec<_> = active.into_iter().collect();
     for channel_id in others {
         if channels.iter().all(|channel| channel.channel_id != channel_id) {
             channels.push(ask(&market.fetch_channel, FetchChannel { channel_id }).await?);
@@ -115,11 +120,16 @@ pub(crate) async fn reconcile(
 pub(crate) async fn serve(
     options: Arc<SellerOptions>,
     market: MarketPort,
-    sell: Recipient<Sell>,
-    close: Recipient<CloseChannel>,
+    seller: Addr<Seller>,
     series: Vec<Addr<KeySeries>>,
 ) -> Result<(), StartError> {
-    ask(&market.serve, Serve { provider_id: options.provider_id.clone(), sell, close }).await?;
+    let serve = Serve {
+        provider_id: options.provider_id.clone(),
+        sell: seller.clone().recipient(),
+        close: seller.clone().recipient(),
+        back: seller.recipient(),
+    };
+    ask(&market.serve, serve).await?;
     let port = OfferPort { place: market.place_offer.clone(), revoke: market.revoke_offer.clone() };
     join_all(series.iter().map(|series| async {
         // A series that has died is replaced, and its successor attached, by the seller.

@@ -263,13 +263,15 @@ impl Channel {
         let next = u64::from(self.state.seq.value()) + 1;
         let actual = claim.state.seq;
         if !seq_follows(next, actual, reconcile) {
-            return Err(SaleReject::UnexpectedSeq { expected: next, actual });
+            let proven = SaleReject::UnexpectedSeq { expected: next, actual };
+            return Err(if claim.signed { proven } else { SaleReject::UnprovenSeq });
         }
         let expected = self.state.balance.checked_sub(claim.amount);
         let surplus = expected.and_then(|expected| surplus(expected, claim.state.balance, reconcile));
         let Some(surplus) = surplus else {
             let expected = expected.unwrap_or(Amount::ZERO);
-            return Err(SaleReject::UnexpectedBalance { expected, actual: claim.state.balance });
+            let proven = SaleReject::UnexpectedBalance { expected, actual: claim.state.balance };
+            return Err(if claim.signed { proven } else { SaleReject::UnprovenBalance });
         };
         if !claim.signed {
             return Err(SaleReject::InvalidSignature);
@@ -309,15 +311,15 @@ impl Channel {
         let actual = claim.state.seq;
         let behind = actual < ours.seq;
         if behind || (reconcile == Reconcile::Strict && actual != ours.seq) {
-            return Err(CloseReject::UnexpectedSeq { expected: ours.seq, actual });
+            let proven = CloseReject::UnexpectedSeq { expected: ours.seq, actual };
+            return Err(if claim.signed { proven } else { CloseReject::UnprovenSeq });
         }
         // At the same seq both have signed this balance; another one would contradict that signature.
         let reconcile = if actual == ours.seq { Reconcile::Strict } else { reconcile };
         let Some(surplus) = surplus(ours.balance, claim.state.balance, reconcile) else {
-            return Err(CloseReject::UnexpectedBalance {
-                expected: ours.balance,
-                actual: claim.state.balance,
-            });
+            let actual = claim.state.balance;
+            let proven = CloseReject::UnexpectedBalance { expected: ours.balance, actual };
+            return Err(if claim.signed { proven } else { CloseReject::UnprovenBalance });
         };
         if !claim.signed {
             return Err(CloseReject::InvalidSignature);

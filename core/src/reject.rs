@@ -90,6 +90,9 @@ pub enum SaleReject {
     /// agree.
     #[error("sell: the channel is halted, the market maker's balance is behind a state that it has signed")]
     ChannelHalted,
+    /// The sequence number does not follow, in a request that is not signed: it is told no figures.
+    #[error("sell: unexpected channel_seq")]
+    UnprovenSeq,
     /// The sequence number does not follow.
     #[error("sell: unexpected channel_seq: expected {expected}, got {actual}")]
     UnexpectedSeq {
@@ -98,6 +101,9 @@ pub enum SaleReject {
         /// The one there was.
         actual: ChannelSeq,
     },
+    /// The remaining balance does not follow, in a request that is not signed: it is told no figures.
+    #[error("sell: unexpected balance")]
+    UnprovenBalance,
     /// The remaining balance does not follow.
     #[error("sell: unexpected balance: expected {} units, got {}", expected.units(), actual.units())]
     UnexpectedBalance {
@@ -140,6 +146,9 @@ pub enum CloseReject {
     /// Another final close of the channel was signed.
     #[error("close_channel: the channel is closed")]
     ChannelClosed,
+    /// The sequence number is behind, in a request that is not signed: it is told no figures.
+    #[error("close_channel: unexpected channel_seq")]
+    UnprovenSeq,
     /// The sequence number is behind.
     #[error("close_channel: unexpected channel_seq: expected {expected}, got {actual}")]
     UnexpectedSeq {
@@ -148,6 +157,9 @@ pub enum CloseReject {
         /// The one there was.
         actual: ChannelSeq,
     },
+    /// More would remain than the seller has agreed to, in a request that is not signed: it is told no figures.
+    #[error("close_channel: unexpected balance")]
+    UnprovenBalance,
     /// More would remain than the seller has agreed to.
     #[error("close_channel: unexpected balance: expected {} units, got {}", expected.units(), actual.units())]
     UnexpectedBalance {
@@ -226,11 +238,18 @@ impl Reject {
             Self::Sale(SaleReject::UnexpectedChannel) | Self::Close(CloseReject::UnexpectedChannel) => {
                 "xbr.error.unexpected_channel_oid"
             }
-            Self::Sale(SaleReject::UnexpectedSeq { .. }) | Self::Close(CloseReject::UnexpectedSeq { .. }) => {
+            Self::Sale(SaleReject::UnprovenSeq | SaleReject::UnexpectedSeq { .. })
+            | Self::Close(CloseReject::UnprovenSeq | CloseReject::UnexpectedSeq { .. }) => {
                 "xbr.error.unexpected_channel_seq"
             }
-            Self::Sale(SaleReject::UnexpectedBalance { .. } | SaleReject::ChannelHalted)
-            | Self::Close(CloseReject::UnexpectedBalance { .. }) => "xbr.error.unexpected_channel_balance",
+            Self::Sale(
+                SaleReject::UnprovenBalance
+                | SaleReject::UnexpectedBalance { .. }
+                | SaleReject::ChannelHalted,
+            )
+            | Self::Close(CloseReject::UnprovenBalance | CloseReject::UnexpectedBalance { .. }) => {
+                "xbr.error.unexpected_channel_balance"
+            }
             Self::Sale(SaleReject::InvalidSignature) | Self::Close(CloseReject::InvalidSignature) => {
                 "xbr.error.invalid_signature"
             }

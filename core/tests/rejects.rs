@@ -35,6 +35,22 @@ fn table() -> Vec<(&'static str, Reject, &'static str)> {
             CloseReject::UnexpectedChannel.into(),
             "close_channel: unexpected channel_oid",
         ),
+        ("xbr.error.unexpected_channel_seq", SaleReject::UnprovenSeq.into(), "sell: unexpected channel_seq"),
+        (
+            "xbr.error.unexpected_channel_seq",
+            CloseReject::UnprovenSeq.into(),
+            "close_channel: unexpected channel_seq",
+        ),
+        (
+            "xbr.error.unexpected_channel_balance",
+            SaleReject::UnprovenBalance.into(),
+            "sell: unexpected balance",
+        ),
+        (
+            "xbr.error.unexpected_channel_balance",
+            CloseReject::UnprovenBalance.into(),
+            "close_channel: unexpected balance",
+        ),
         (
             "xbr.error.unexpected_channel_seq",
             SaleReject::UnexpectedSeq { expected: 1 << 32, actual: seq(u32::MAX) }.into(),

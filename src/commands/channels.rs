@@ -6,19 +6,16 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 use xbr_core::channel::{Channel, Reconciliation};
 use xbr_core::{Amount, ChannelId};
-use xbr_store::{Evidence, EvidenceRequest, SqliteStore, StoreError};
+use xbr_store::{Evidence, EvidenceRequest};
 
-use super::Failure;
+use super::{Failure, require_store};
 use crate::cli::ChannelsArgs;
 use crate::config::{Config, Environment};
 
 pub(super) fn execute(args: &ChannelsArgs) -> Result<(), Failure> {
     let (config, secrets) = Config::load(&args.config, &Environment::of_process())?;
     let path = &config.store.path;
-    if !SqliteStore::exists(path) {
-        let reason = "it does not exist yet; the service makes it at its first start".to_owned();
-        return Err(StoreError::Open { path: path.display().to_string(), reason }.into());
-    }
+    require_store(path)?;
     let master_key = config.store.master_key(secrets.master_key)?;
     let found = xbr_store::inspect(path, master_key)?;
     let evidence = |channel_id| found.evidence.iter().filter(move |proof| channel_of(proof) == channel_id);

@@ -5,13 +5,14 @@ use std::io::{self, BufRead, Write};
 use xbr_actors::{CloseAt, CloseOptions, CloseOutcome, CloseReport, SellerHandle};
 use xbr_core::channel::Reconciliation;
 
-use super::Failure;
+use super::{Failure, require_store};
 use crate::cli::CloseArgs;
 use crate::config::{Config, Environment};
 use crate::{logging, service};
 
 pub(super) fn execute(args: &CloseArgs) -> Result<(), Failure> {
     let (config, secrets) = Config::load(&args.config, &Environment::of_process())?;
+    require_store(&config.store.path)?;
     logging::begin(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {

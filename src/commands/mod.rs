@@ -1,11 +1,12 @@
 //! The commands, a module each.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use thiserror::Error;
 use xbr_actors::CloseError;
 use xbr_core::crypto::KeyError;
-use xbr_store::{MasterKeyError, StoreError};
+use xbr_store::{MasterKeyError, SqliteStore, StoreError};
 
 use crate::cli::{Cli, Command, ConfigCommand};
 use crate::config::ConfigError;
@@ -106,6 +107,15 @@ impl Failure {
             other => drop(writeln!(io::stderr(), "xbr-seller: {other}")),
         }
     }
+}
+
+/// A command that looks at the store does not make one.
+fn require_store(path: &Path) -> Result<(), StoreError> {
+    if SqliteStore::exists(path) {
+        return Ok(());
+    }
+    let reason = "it does not exist yet; the service makes it at its first start".to_owned();
+    Err(StoreError::Open { path: path.display().to_string(), reason })
 }
 
 /// Does what the command line says.

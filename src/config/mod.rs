@@ -3,10 +3,11 @@
 //! Everything that is wrong is reported together, each with its place and key. Unknown keys are refused, in
 //! the file and in the environment. Relative paths are relative to the folder of the file.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use xbr_actors::{ApiOptions, MarketOptions, SellerOptions};
+use xbr_actors::{ApiOptions, MarketOptions, Retention, SellerOptions};
 use xbr_core::cbor::Limits;
 use xbr_core::channel::Reconcile;
 use xbr_core::{Address, Amount, ApiId, ProviderId};
@@ -73,6 +74,14 @@ pub struct SellerConfig {
     pub close_at: Amount,
     /// How long stopping may take.
     pub grace: Duration,
+    /// Below which balance a channel is running low; zero: never.
+    pub low_balance: Amount,
+    /// How often to look for new channels; `None`: never.
+    pub channel_poll: Option<Duration>,
+    /// How many keys of an API may wait to be offered.
+    pub offline_keys: NonZeroUsize,
+    /// The section `[retention]`: which data keys leave the archive.
+    pub retention: Retention,
 }
 
 /// The section `[market]`, without its secrets.
@@ -319,6 +328,10 @@ impl SellerConfig {
     pub fn apply(&self, options: &mut SellerOptions) {
         options.reconcile = self.reconcile;
         options.close_at = self.close_at;
+        options.low_balance = self.low_balance;
+        options.channel_poll = self.channel_poll;
+        options.offline_keys = self.offline_keys;
+        options.retention = self.retention;
         if let Some(provider_id) = &self.provider_id {
             options.provider_id = provider_id.clone();
         }

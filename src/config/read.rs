@@ -1,16 +1,17 @@
 //! From the tree to the types: one function per section, each key read where its type is known.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use xbr_actors::{ApiOptions, Rotation};
+use xbr_actors::{ApiOptions, DEFAULT_OFFLINE_KEYS, Retention, Rotation};
 use xbr_core::cbor::Limits;
 use xbr_core::channel::Reconcile;
 use xbr_core::offer::{OfferTerms, UriPrefix};
 use xbr_core::{Amount, ApiId, ProviderId};
 
-use super::common::{XBR, amount, non_empty, uri_that_is};
+use super::common::{XBR, amount, non_empty, positive, uri_that_is};
 use super::document::{self, Node};
 use super::files::Files;
 use super::problem::{ConfigError, Place, ProblemKind};
@@ -63,7 +64,8 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// The file of a seller.
     pub(super) fn service(&mut self, root: &mut Section<'_>) -> Option<Config> {
-        let (seller, master_key_file) = self.seller(root.table("seller"));
+        let retention = retention(root.table("retention"));
+        let (seller, master_key_file) = self.seller(root.table("seller"), retention);
         let (market, serving) = self.market_of_callee(root.table("market"));
         let store = self.store(root.table("store"), "seller.master_key_file", master_key_file);
         let apis = root.tables("api", "an array of tables, each begun with [[api]]");
@@ -85,7 +87,11 @@ impl Reader<'_> {
         Some(Config { seller: seller?, market: market?, serving, store: store?, apis, feeds, log })
     }
 
-    fn seller(&mut self, mut section: Section<'_>) -> (Option<SellerConfig>, Option<Located<PathBuf>>) {
+    fn seller(
+        &mut self,
+        mut section: Section<'_>,
+        retention: Retention,
+    ) -> (Option<SellerConfig>, Option<Located<PathBuf>>) {
         self.files.delegate = self.required_file(&mut section, "key_file");
         let market_maker = section.required("market_maker", "an address, 0x and 40 hex digits", parsed);
         let provider_id =
@@ -94,12 +100,27 @@ impl Reader<'_> {
         let reconcile = section.optional("reconcile", |node| word(node, &words)).unwrap_or_default();
         let close_at = section.optional("close_at", |node| integer(node, 0, u64::MAX)).unwrap_or(1);
         let grace = section.optional("grace", duration).unwrap_or(SECONDS(10));
+        let low_balance = section.optional("low_balance", amount).unwrap_or(Amount::ZERO);
+        let channel_poll = section.optional("channel_poll", duration).unwrap_or(SECONDS(60));
+        let offline_keys = section.optional("offline_keys", |node| integer(node, 1, 1_000_000));
+        let offline_keys = offline_keys.and_then(NonZeroUsize::new).unwrap_or(DEFAULT_OFFLINE_KEYS);
         let master_key_file = self.file(&mut section, "master_key_file");
         section.finish();
         let close_at = Amount::from_units(close_at.into());
         let seller = market_maker.map(|market_maker| {
             let market_maker = market_maker.value;
-            SellerConfig { market_maker, provider_id, reconcile, close_at, grace }
+            let channel_poll = Some(channel_poll).filter(|interval| !interval.is_zero());
+            SellerConfig {
+                market_maker,
+                provider_id,
+                reconcile,
+                close_at,
+                grace,
+                low_balance,
+                channel_poll,
+                offline_keys,
+                retention,
+            }
         });
         (seller, master_key_file)
     }
@@ -200,6 +221,13 @@ impl Reader<'_> {
             sources.push(source);
         }
     }
+}
+
+fn retention(mut section: Section<'_>) -> Retention {
+    let max_age = section.optional("max_age", positive);
+    let max_keys = section.optional("max_keys", |node| integer(node, 1, u64::MAX)).and_then(NonZeroU64::new);
+    section.finish();
+    Retention { max_age, max_keys }
 }
 
 fn categories(node: Node) -> Result<BTreeMap<String, String>, ProblemKind> {

@@ -12,8 +12,8 @@
 //!   later ones too.
 //! * **Compare and swap.** A sale or close is stored only if the channel still stands at the state that it
 //!   was decided upon and is not finally closed (the same end may be signed for both sides); otherwise it
-//!   fails with [`StoreError::Conflict`] and nothing changed. So a later sale of a pipeline cannot be stored after an earlier one failed, and several nodes
-//!   can share one store.
+//!   fails with [`StoreError::Conflict`] and nothing changed. So a later sale of a pipeline cannot be stored
+//!   after an earlier one failed, and several nodes can share one store.
 //! * **Failures are of two kinds.** [`StoreError::outcome`] tells *certainly not written* from *maybe
 //!   written*. After the latter the caller reads back what is there before it answers or goes on; what is
 //!   read then stays true.

@@ -23,7 +23,7 @@ fn dict(fields: &[(&str, Value)]) -> Value {
 }
 
 /// As the market maker of the reference answers `get_config`.
-fn config() -> Value {
+pub(super) fn config() -> Value {
     dict(&[
         ("verifying_chain_id", Value::Int(1)),
         ("verifying_contract_adr", Value::from(domain().verifying_contract.to_string())),

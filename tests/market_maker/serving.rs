@@ -390,3 +390,36 @@ async fn an_answer_for_an_earlier_session_does_not_reach_its_successor() {
     assert_eq!(it.asked_to_sell().await.0.channel_seq, state(4, 0).seq);
     it.assert_nothing_asked();
 }
+
+#[actix_rt::test]
+async fn a_registration_that_another_session_took_over_ends_this_one() {
+    let (mut it, sell, _) = served().await;
+    let details = vec![("registration".to_owned(), Value::from(sell))];
+    it.say(Wamp::Unregistered { request: 0, details });
+    assert!(it.lost().await.contains("taken a registration over"));
+    it.heard_goodbye().await;
+}
+
+#[actix_rt::test]
+async fn only_the_word_of_this_market_that_it_runs_is_passed_on() {
+    let (mut it, sell, _) = served().await;
+    it.reply(uri::GET_CONFIG, Reply::Result(vec![super::calls::config()]));
+    it.ask(FetchConfig).await.unwrap();
+    let status = |subscription, market: &str, status: u64| Wamp::Event {
+        subscription,
+        publication: 1,
+        details: Dict::new(),
+        payload: Payload { args: vec![Value::from(market), Value::from(status)], kwargs: Dict::new() },
+    };
+    let (market, other) = (super::support::MARKET.to_string(), xbr_core::MarketId::new([9; 16]).to_string());
+    // The stub numbers what it is asked for: the subscription follows the two registrations.
+    it.say(status(1004, &other, 1));
+    it.say(status(1004, &market, 3));
+    it.say(status(1, &market, 1));
+    it.say(status(1004, "nonsense", 9));
+    it.say(status(1004, &market, 1));
+    assert!(matches!(it.asked().await, Asked::Back));
+    it.say(invocation(5, sell, sell_args(2)));
+    it.asked_to_sell().await;
+    it.assert_nothing_asked();
+}

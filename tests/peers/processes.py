@@ -119,10 +119,10 @@ class Program:
 
 
 class Router(Program):
-    """A Crossbar router with a plain and a TLS port."""
+    """A Crossbar router with a plain and a TLS port, free ones unless they are given."""
 
-    def __init__(self, work_dir: Path) -> None:
-        self.port, self.tls_port = free_ports(2)
+    def __init__(self, work_dir: Path, ports: list[int] | None = None) -> None:
+        self.port, self.tls_port = ports or free_ports(2)
         command = [sys.executable, KIT / "router.py", work_dir, self.port, "--tls-port", self.tls_port]
         super().__init__("router", command, work_dir)
         self.logs.append(work_dir / "router.log")
@@ -144,6 +144,16 @@ class RealMarket(Program):
         self.fee_percent = fee_percent
         self.ready = self.wait_for("it is ready", lambda: self.records(self.out), 240)[0]
         self.url = self.ready["url"]
+
+
+class Proxy(Program):
+    """Passes connections on to a port; SIGSTOP makes it a network that has gone silent."""
+
+    def __init__(self, target: int, log_dir: Path, port: int | None = None) -> None:
+        self.port = port or free_ports(1)[0]
+        super().__init__("proxy", [sys.executable, KIT / "proxy.py", self.port, target], log_dir)
+        self.url = f"ws://127.0.0.1:{self.port}/ws"
+        self.wait_for("it listens", lambda: b"READY" in self.out.read_bytes())
 
 
 class MarketMaker(Program):

@@ -4,6 +4,7 @@ Twisted runs in a thread of its own, as long as the tests run.
 """
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from common import component  # first: it chooses Twisted
@@ -22,6 +23,11 @@ def start_reactor() -> None:
         reactor.callWhenRunning(running.set)
         threading.Thread(target=reactor.run, kwargs={"installSignalHandlers": False}, daemon=True).start()
         assert running.wait(10), "the reactor does not start"
+
+
+def in_reactor(work: Callable[[], Any]) -> Any:
+    """Do something on Twisted's thread, and wait for what comes of it."""
+    return blockingCallFromThread(reactor, work)
 
 
 class Realm:

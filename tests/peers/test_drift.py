@@ -4,7 +4,7 @@ import signal
 
 import pytest
 from payloads import LINES, check_equal
-from provider import TOPIC, buy_with_bad_key
+from provider import PRICE, TOPIC, buy_with_bad_key
 
 
 def test_a_failed_sale_does_not_stand_in_the_way_of_the_next(new_provider, events):
@@ -77,4 +77,49 @@ def test_a_key_is_sold_though_its_offer_failed_at_first(new_provider, market, ev
     seller, buyer = provider.start(), provider.buyer()
     seller.feed(*LINES[:3])
     check_equal([each["payload"] for each in buyer.unwrapped(3)], LINES[:3])
+    assert seller.stop() == 0
+
+
+def test_strictly_reconciled_a_failed_sale_is_in_the_way_of_the_next_as_in_the_reference(new_provider, events):
+    provider = new_provider(count=1)
+    provider.config["seller"]["reconcile"] = "strict"
+    seller, buyer = provider.start(), provider.buyer()
+    seller.feed(LINES[0])
+    buyer.unwrapped(1)
+    buy_with_bad_key(provider, events.wait(1)[0][0])
+    seller.feed(LINES[1])
+    failed = buyer.wait_for("the next sale fails", lambda: buyer.events("failed"))
+    assert failed[0]["error"] == "xbr.error.unexpected_channel_seq"
+    assert provider.ledger()[0]["surplus"] == "0"
+    assert seller.stop() == 0
+
+
+def test_the_surplus_of_a_failed_sale_is_booked_and_shown(new_provider, events):
+    provider = new_provider(count=1)
+    seller, buyer = provider.start(), provider.buyer()
+    seller.feed(LINES[0])
+    buyer.unwrapped(1)
+    buy_with_bad_key(provider, events.wait(1)[0][0])
+    seller.feed(LINES[1])
+    buyer.unwrapped(2)
+    (channel,) = provider.ledger()
+    assert (channel["earned"], channel["surplus"], channel["sales"]) == ("70", PRICE, 2)
+    assert seller.stop() == 0
+
+
+def test_a_market_maker_that_went_back_halts_the_channel_and_leaves_its_evidence(new_provider, events):
+    provider = new_provider(count=10)
+    seller = provider.start()
+    seller.feed(LINES[0])
+    till = provider.till(events.wait(1)[0][0])
+    till.sell(till.next_sale())
+    more = till.next_sale(balance=till.balance + 1)
+    assert till.call("sell", more.sell())["error"] == "xbr.error.unexpected_channel_balance"
+    halted = till.call("sell", till.next_sale().sell())
+    assert halted["error"] == "xbr.error.unexpected_channel_balance" and "halted" in halted["args"][0]
+    (channel,) = provider.ledger()
+    assert channel["alarm"]["kind"] == "rollback" and channel["alarm"]["their_seq"] == 3
+    assert [proof["seq"] for proof in channel["evidence"]] == [3]
+    assert "ALARM" in provider.command("channels").stdout
+    assert any(line["level"] == "ERROR" for line in seller.lines())
     assert seller.stop() == 0

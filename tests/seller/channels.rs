@@ -1,14 +1,18 @@
 //! Channels: first use, halting, closing.
 
+use std::time::Duration;
+
+use tokio::time::advance;
+use xbr_actors::Alarm;
+use xbr_actors::seller::AddApi;
 use xbr_core::channel::Reconciliation;
 use xbr_core::reject::{CloseReject, SaleReject};
 use xbr_core::{Address, Amount, ChannelId, Signature};
-
-use xbr_store::Store;
+use xbr_store::{MemoryStore, Store};
 
 use crate::support::fake_market::with;
-use crate::support::{close, sale, sale_on, state};
-use crate::{selling, settle, spawn};
+use crate::support::{CHANNEL, after, api, close, sale, sale_on, state};
+use crate::{selling, settle, spawn, spawn_adjusted};
 
 #[actix_rt::test]
 async fn a_channel_first_seen_in_a_sale_is_fetched_checked_and_sold_on() {
@@ -91,4 +95,91 @@ async fn a_contradiction_on_a_halted_channel_is_kept_as_evidence() {
     assert_eq!(restarted.sell(sale(key, state(3, 965), 35)).await, Err(SaleReject::ChannelHalted));
     settle().await;
     assert_eq!(it.store.evidence().await.unwrap().len(), 1);
+}
+
+#[actix_rt::test]
+async fn a_sale_that_shows_a_rollback_halts_its_channel_only_until_the_figures_agree_again() {
+    let it = selling().await;
+    let key = it.key().await;
+    let other = ChannelId::new([0xc2; 16]);
+    with(&it.market, move |market| market.channels.insert(other, state(1, 1000))).await;
+    it.sell(sale(key, state(2, 965), 35)).await.unwrap();
+    let back = it.sell(sale(key, state(3, 1000), 35)).await;
+    assert!(matches!(back, Err(SaleReject::UnexpectedBalance { .. })), "{back:?}");
+    assert_eq!(it.sell(sale(key, state(4, 930), 35)).await, Err(SaleReject::ChannelHalted));
+    assert!(it.sell(sale(key, state(2, 965), 35)).await.is_ok(), "what was sold keeps its receipt");
+    assert!(it.sell(sale_on(other, key, state(2, 965), 35)).await.is_ok(), "other channels sell on");
+    let status = it.status().await.channels.remove(0);
+    assert_eq!(status.alarm, Some(Alarm::RolledBack { ours: state(2, 965), theirs: state(3, 1000) }));
+    assert_eq!((status.contradictions, it.store.evidence().await.unwrap().len()), (1, 1));
+    // Durable, so that it is seen from outside and after a crash.
+    let stored = it.store.channels().await.unwrap().remove(0);
+    assert_eq!(stored.reconciliation, status.channel.reconciliation);
+    with(&it.market, |market| market.channels.insert(CHANNEL, state(2, 965))).await;
+    it.stop().await;
+    it.start().await.unwrap();
+    assert_eq!(it.status().await.channels[0].alarm, None);
+    let key = it.key().await;
+    assert!(it.sell(sale(key, state(3, 930), 35)).await.is_ok());
+}
+
+#[actix_rt::test]
+async fn a_state_that_came_late_is_refused_and_halts_nothing() {
+    let it = selling().await;
+    let key = it.key().await;
+    // Of two sales the first got lost on its way, and is repeated later.
+    it.sell(sale(key, state(3, 930), 35)).await.unwrap();
+    let late = it.sell(sale(key, state(2, 965), 35)).await;
+    assert!(matches!(late, Err(SaleReject::UnexpectedSeq { .. })));
+    assert!(it.sell(sale(key, state(4, 895), 35)).await.is_ok());
+}
+
+#[actix_rt::test]
+async fn a_new_channel_is_found_by_looking_unless_a_sale_is_under_way_on_it() {
+    let it = spawn_adjusted(MemoryStore::new(), |options| {
+        options.channel_poll = Some(Duration::from_secs(60));
+    });
+    it.start().await.unwrap();
+    let (quiet, busy) = (ChannelId::new([0xc2; 16]), ChannelId::new([0xc3; 16]));
+    with(&it.market, move |market| {
+        market.channels.insert(quiet, state(1, 1000));
+        market.channels.insert(busy, state(2, 965));
+        market.inflight.push(busy);
+    })
+    .await;
+    for _ in 0..130 {
+        advance(Duration::from_secs(1)).await;
+        settle().await;
+    }
+    let known: Vec<_> =
+        it.status().await.channels.iter().map(|status| status.channel.terms.channel_id).collect();
+    assert_eq!(known, [CHANNEL, quiet]);
+}
+
+#[actix_rt::test]
+async fn a_seller_whose_channel_ended_waits_for_a_new_one() {
+    let it = selling().await;
+    let key = it.key().await;
+    with(&it.market, |market| {
+        market.active = None;
+        market.channels.clear();
+    })
+    .await;
+    it.stop().await;
+    assert_eq!(it.start().await, Ok(()), "it had a channel once");
+    let next = ChannelId::new([0xc2; 16]);
+    with(&it.market, move |market| market.channels.insert(next, state(2, 965))).await;
+    assert!(it.sell(sale_on(next, key, state(2, 965), 35)).await.is_ok());
+}
+
+#[actix_rt::test]
+async fn a_channel_that_runs_low_is_shown_as_such() {
+    let it = spawn_adjusted(MemoryStore::new(), |options| options.low_balance = Amount::from_xbr(950));
+    it.seller.send(AddApi(api(after(1_000_000)))).await.unwrap().unwrap();
+    it.start().await.unwrap();
+    let key = it.key().await;
+    it.sell(sale(key, state(2, 965), 35)).await.unwrap();
+    assert!(!it.status().await.channels[0].is_low);
+    it.sell(sale(key, state(3, 930), 35)).await.unwrap();
+    assert!(it.status().await.channels[0].is_low);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::advance;
 use xbr_actors::StartError;
-use xbr_actors::messages::MarketError;
+use xbr_actors::messages::{MarketError, MarketMakerBack};
 use xbr_core::reject::SaleReject;
 use xbr_core::{Address, Signer};
 use xbr_store::MemoryStore;
@@ -157,4 +157,45 @@ async fn a_session_that_is_lost_during_the_start_fails_it() {
         with(&it.market, FakeMarket::release).await;
     });
     assert_eq!(started, Err(StartError::SessionLost));
+}
+
+#[actix_rt::test]
+async fn a_market_maker_that_comes_back_is_offered_what_is_live_but_not_as_often_as_it_likes() {
+    let it = started().await;
+    let key = it.key().await;
+    let back = with(&it.market, |market| market.serve.clone()).await.unwrap().back;
+    for _ in 0..100 {
+        back.send(MarketMakerBack).await.unwrap();
+        settle().await;
+    }
+    advance(Duration::from_secs(2)).await;
+    settle().await;
+    assert_eq!(with(&it.market, |market| market.offered()).await, [key, key]);
+    back.send(MarketMakerBack).await.unwrap();
+    it.lose_session().await;
+    advance(Duration::from_secs(2)).await;
+    settle().await;
+    assert_eq!(it.state().await as u8, 2, "coming back meanwhile does no harm");
+}
+
+#[actix_rt::test]
+async fn a_session_that_is_lost_over_and_over_comes_back_ever_later() {
+    let it = started().await;
+    let mut waited = Vec::new();
+    for _ in 0..8 {
+        it.lose_session().await;
+        let mut ms = 0;
+        while it.state().await as u8 != 2 {
+            advance(Duration::from_millis(50)).await;
+            settle().await;
+            ms += 50;
+        }
+        waited.push(ms);
+    }
+    assert!(waited[0] < 1000 && waited[7] > 5000, "{waited:?}");
+    advance(Duration::from_secs(31)).await;
+    it.lose_session().await;
+    advance(Duration::from_secs(1)).await;
+    settle().await;
+    assert_eq!(it.state().await as u8, 2, "a session that lasted is followed by a quick return");
 }

@@ -40,10 +40,15 @@ fn spawn(store: MemoryStore) -> Market {
 }
 
 fn spawn_with(store: MemoryStore, clock: Arc<dyn Clock>) -> Market {
+    spawn_adjusted(store, |options| options.clock = clock)
+}
+
+fn spawn_adjusted(store: MemoryStore, adjust: impl FnOnce(&mut SellerOptions)) -> Market {
     pause_time();
     let market = FakeMarket::default().start();
     let port = MarketPort::new(&market);
-    let options = SellerOptions { clock, ..seller_options(Arc::new(store.clone())) };
+    let mut options = seller_options(Arc::new(store.clone()));
+    adjust(&mut options);
     let mut watches = Vec::new();
     let make_market = move |watch| {
         // What is dropped counts as dead.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use guard::Guard;
 use xbr_actors::key_series::SeriesOptions;
-use xbr_actors::{ApiOptions, Clock, Rotation, SellerOptions};
+use xbr_actors::{ApiOptions, Clock, DEFAULT_OFFLINE_KEYS, Retention, Rotation, SellerOptions};
 use xbr_core::channel::{ChannelState, ChannelTerms};
 use xbr_core::crypto::UserspaceEntropy;
 use xbr_core::offer::{OfferTerms, UriPrefix};
@@ -182,11 +182,16 @@ pub fn series(store: Arc<dyn Store>, rotation: Rotation) -> SeriesOptions {
         clock: Arc::new(StoppedClock),
         entropy: Arc::new(UserspaceEntropy),
         patience: Duration::from_secs(30),
+        offline_keys: DEFAULT_OFFLINE_KEYS,
+        retention: Retention::default(),
+        on_retired: None,
     }
 }
 
 pub fn seller_options(store: Arc<dyn Store>) -> SellerOptions {
     let mut options = SellerOptions::new(market_maker().address(), seller_key(), store);
     options.clock = Arc::new(StoppedClock);
+    // Tests that want it say so: where no timer is armed, paused time stands still.
+    options.channel_poll = None;
     options
 }

@@ -143,6 +143,12 @@ pub enum TransportError {
         /// The limit in bytes.
         max: usize,
     },
+    /// The peer reads nothing, while what is to be sent waits.
+    #[error("nothing could be sent for {after:?}")]
+    Blocked {
+        /// For how long.
+        after: Duration,
+    },
     /// The peer broke the rules of the transport.
     #[error("transport protocol broken: {message}")]
     Protocol {

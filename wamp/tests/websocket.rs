@@ -311,6 +311,23 @@ async fn a_half_open_connection_is_found_by_pings() {
 }
 
 #[tokio::test]
+async fn a_router_that_never_reads_does_not_keep_calls_waiting_for_ever() {
+    let stub = Stub::start(Choice::First).await;
+    let mut options = options(&stub);
+    // The calls' own time begins when they are sent, and no ping tells that nobody reads.
+    (options.ping_interval, options.call_timeout) = (None, Duration::from_millis(500));
+    let (session, mut incoming) = connect(options).await.unwrap();
+    stub.orders.send(Order::Stall).unwrap();
+    let large = || Call::new("com.large").args(vec![Value::from("x".repeat(8 << 20))]);
+    let calls = (0..20).map(|_| session.call(large().timeout(Duration::from_secs(3600))));
+    for outcome in futures_util::future::join_all(calls).await {
+        assert!(outcome.is_err());
+    }
+    let Some(IncomingEvent::Closed(reason)) = incoming.next().await else { panic!() };
+    assert!(matches!(reason, CloseReason::Transport(TransportError::Blocked { .. })), "{reason}");
+}
+
+#[tokio::test]
 async fn pings_keep_a_quiet_connection_alive() {
     let stub = Stub::start(Choice::First).await;
     let mut options = options(&stub);

@@ -13,7 +13,7 @@ use xbr_store::kill_point::Step;
 use xbr_store::{Evidence, EvidenceRequest, Outcome, StoreError};
 
 use super::queue::{CloseReply, Ready, SaleReply};
-use super::{ChannelLedger, CommitOwnClose, Condition};
+use super::{ChannelLedger, CommitOwnClose, Condition, report_low};
 use crate::sale::{PreparedClose, PreparedSale};
 
 /// What is said when a sale or close is not durable.
@@ -93,6 +93,11 @@ impl ChannelLedger {
                     signature: prepared.signature,
                 };
                 channel.apply_sale(&record);
+                // Once, when it falls below.
+                let low_balance = self.options.low_balance;
+                if record.before.balance >= low_balance && record.state.balance < low_balance {
+                    report_low(record.channel_id, record.state.balance);
+                }
                 Step::Applied.pass();
                 Judged::Store(record)
             }
@@ -293,6 +298,11 @@ impl ChannelLedger {
     /// Keeps a signed contradiction. The answer does not wait for it: it proves something, but changes nothing.
     fn keep(&mut self, reject: Reject, request: EvidenceRequest) {
         let received_ns = self.options.clock.now_ns();
+        let channel_id = match &request {
+            EvidenceRequest::Sell(request) => request.channel_id,
+            EvidenceRequest::Close(request) => request.channel_id,
+        };
+        self.account(channel_id).contradictions += 1;
         tracing::error!(error = reject.uri(), "the market maker contradicts what it has signed: {reject}");
         self.evidence_kept += 1;
         if self.evidence_kept > MAX_EVIDENCE {

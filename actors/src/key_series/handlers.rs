@@ -91,8 +91,13 @@ impl Handler<Advance> for KeySeries {
 impl Handler<AttachMarket> for KeySeries {
     type Result = ResponseActFuture<Self, usize>;
 
-    fn handle(&mut self, message: AttachMarket, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, message: AttachMarket, ctx: &mut Self::Context) -> Self::Result {
         self.market = Some(message.0);
+        // Those that an earlier life could not offer follow as soon as the store has found them.
+        let recovering = self.recover();
+        ctx.spawn(recovering.then(|found, series, _| {
+            series.offer_where(move |live| found.contains(&live.offer.key_id)).map(|_, _, _| ())
+        }));
         // A market maker that has just come may know none of the keys: all that are live are offered again.
         self.offer_where(|_| true)
     }
@@ -162,7 +167,13 @@ impl Handler<Observe> for KeySeries {
             key_id: current.as_ref().map(|key| key.key_id),
             uses_left: current.and_then(|key| key.uses_left()),
             rotations: self.rotations,
-            unoffered: self.offers.values().filter(|live| !live.offered).count(),
+            is_offered: self
+                .offers
+                .values()
+                .any(|live| live.offered && Some(live.offer.key_id) == self.current),
+            unoffered: self.unoffered(),
+            failed_offers: self.failed_offers,
+            retired: self.retired,
             last_error: self.last_error.clone(),
         }
     }

@@ -1,5 +1,6 @@
 //! What a key series is made of, and what it can be told and asked.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use xbr_core::{Amount, ApiId, BuyerKey, KeyId, Value};
 use xbr_store::{Clock, Store, StoreError};
 
 use crate::messages::{PlaceOffer, RevokeOffer};
+use crate::options::Retention;
 use crate::wrapper::{WrapError, Wrapped};
 
 /// When a key is replaced by the next one: whichever comes first.
@@ -37,6 +39,12 @@ pub struct SeriesOptions {
     pub entropy: Arc<dyn Entropy>,
     /// For how long a wrapper waits for a key that is not ready.
     pub patience: Duration,
+    /// How many keys may wait to be offered before no more are made.
+    pub offline_keys: NonZeroUsize,
+    /// Which keys leave the archive.
+    pub retention: Retention,
+    /// Who hears which keys have left it.
+    pub on_retired: Option<Recipient<KeysRetired>>,
 }
 
 impl std::fmt::Debug for SeriesOptions {
@@ -67,6 +75,11 @@ pub struct KeyRotated {
     /// Whether the market maker has taken its offer.
     pub offered: bool,
 }
+
+/// Keys have left the archive: nobody may sell them any more.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct KeysRetired(pub Vec<KeyId>);
 
 /// Encrypt a payload with the current key: the same function as the handle's `wrap`, behind the mailbox.
 #[derive(Debug, Message)]
@@ -169,8 +182,14 @@ pub struct SeriesStatus {
     pub uses_left: Option<u64>,
     /// How many keys have been current.
     pub rotations: u64,
-    /// Keys whose offer the market maker has not taken.
+    /// Whether the market maker has taken its offer.
+    pub is_offered: bool,
+    /// Live keys whose offer the market maker has not taken yet.
     pub unoffered: usize,
+    /// How many times an offer failed since the start, those that came to nothing for want of a session left aside.
+    pub failed_offers: u64,
+    /// How many keys have left the archive since the start.
+    pub retired: u64,
     /// Why the last key could not be stored or offered.
     pub last_error: Option<String>,
 }

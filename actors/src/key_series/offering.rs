@@ -1,17 +1,20 @@
 //! Placing the offers of a series' keys: at once, again after a failure, and again for a new market maker.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use actix::fut;
 use actix::prelude::*;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use xbr_core::KeyId;
 use xbr_core::offer::KeyOffer;
+use xbr_store::KeyFilter;
 
 use super::{KeySeries, MAX_LEAD, OfferPort};
 use crate::messages::{MarketError, PlaceOffer, ask};
 
-/// Offers that could not be placed are kept for this many keys; the oldest is given up first.
-const MAX_UNOFFERED: usize = 1000;
+/// So many keys that an earlier life could not offer are looked for at a time.
+const MAX_RECOVERED: usize = 1000;
 /// A key waits no longer for its offer before it may be used: a slow market maker must not stop the data.
 const MAX_OFFER_TIME: Duration = Duration::from_secs(5);
 
@@ -48,14 +51,66 @@ impl KeySeries {
         let newest = self.made;
         self.offers
             .retain(|made, live| !live.offered || Some(live.offer.key_id) == current || *made == newest);
-        while self.offers.len() > MAX_UNOFFERED {
-            if let Some((_, live)) = self.offers.pop_first() {
-                tracing::error!(key_id = %live.offer.key_id, "offer given up, too many keys are not offered");
-            }
-        }
     }
 
-    pub(super) fn note_offer(&mut self, made: u64, result: Result<(), MarketError>, ctx: &mut Context<Self>) {
+    /// How many keys wait to be offered.
+    pub(super) fn unoffered(&self) -> usize {
+        self.offers.values().filter(|live| !live.offered).count()
+    }
+
+    /// Whether as many keys wait as may. Those whose time has passed wait no longer: nobody could buy them.
+    pub(super) fn has_too_many_unoffered(&mut self) -> bool {
+        if self.unoffered() < self.options.offline_keys.get() {
+            return false;
+        }
+        self.forget_expired_offers();
+        let too_many = self.unoffered() >= self.options.offline_keys.get();
+        if too_many {
+            self.report("no further data key", &"too many wait to be offered; the current one serves on");
+        }
+        too_many
+    }
+
+    fn forget_expired_offers(&mut self) {
+        let now_ns = self.options.clock.now_ns();
+        self.offers.retain(|_, live| {
+            let expired =
+                !live.offered && live.offer.expires_ns.is_some_and(|expires_ns| expires_ns <= now_ns);
+            if expired {
+                tracing::error!(key_id = %live.offer.key_id, "offer given up, its time has passed");
+            }
+            !expired
+        });
+    }
+
+    /// Finds the keys of this API that an earlier life made and could not offer, and gives those that are news.
+    pub(super) fn recover(&self) -> ResponseActFuture<Self, HashSet<KeyId>> {
+        let filter = KeyFilter::Unoffered { now_ns: self.options.clock.now_ns() };
+        let found = self.options.store.keys(self.options.terms.api_id, filter, MAX_RECOVERED);
+        Box::pin(found.into_actor(self).map(|result, series, _| match result {
+            Ok(mut keys) => {
+                let known: HashSet<_> = series.offers.values().map(|live| live.offer.key_id).collect();
+                keys.retain(|key| !known.contains(&key.key_id));
+                for key in &keys {
+                    series.recovered -= 1;
+                    // At the price that it was made for: a sale is judged by that one.
+                    let offer = KeyOffer {
+                        price: key.price,
+                        expires_ns: key.expires_ns,
+                        ..series.options.terms.offer(key.key_id, key.created_ns)
+                    };
+                    series.offers.insert(series.recovered, LiveOffer { offer, offered: false });
+                }
+                keys.into_iter().map(|key| key.key_id).collect()
+            }
+            Err(error) => {
+                series.report("cannot look for keys that are not offered", &error);
+                HashSet::new()
+            }
+        }))
+    }
+
+    pub(super) fn note_offer(&mut self, made: i64, result: Result<(), MarketError>, ctx: &mut Context<Self>) {
         match result {
             Ok(()) => {
                 self.backoff = backoff();
@@ -70,11 +125,15 @@ impl KeySeries {
                     }));
                 }
                 self.forget_settled_offers();
+                if self.is_wanted {
+                    self.prepare(ctx);
+                }
             }
             // Without a market maker there is nobody to complain about, and attaching one offers all; one that came while
             // this was under way did not see this key.
             Err(MarketError::NotJoined) => self.arm_retry(ctx),
             Err(error) => {
+                self.failed_offers += 1;
                 self.report("cannot offer a data key, trying again", &error);
                 self.arm_retry(ctx);
             }
@@ -100,6 +159,7 @@ impl KeySeries {
         pick: impl Fn(&LiveOffer) -> bool,
     ) -> ResponseActFuture<Self, usize> {
         let Some(market) = self.market.clone() else { return Box::pin(fut::ready(0)) };
+        self.forget_expired_offers();
         let picked: Vec<_> = self
             .offers
             .iter()

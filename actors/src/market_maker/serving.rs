@@ -6,14 +6,14 @@ use actix::prelude::*;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use xbr_core::Value;
 use xbr_core::reject::Reject;
-use xbr_core::wire::{CloseRequest, SellRequest, uri};
+use xbr_core::wire::{CloseRequest, MarketMakerStatus, OnStatus, SellRequest, uri};
 use xbr_store::kill_point::Step;
 use xbr_wamp::error::uris;
-use xbr_wamp::request::RegistrationId;
-use xbr_wamp::{Invocation, RegisterOptions, Session};
+use xbr_wamp::request::{RegistrationId, SubscriptionId};
+use xbr_wamp::{Event, Invocation, Match, RegisterOptions, Session};
 
 use super::{MarketMaker, market_error};
-use crate::messages::{CloseChannel, MarketError, Sell, Serve, Withdraw};
+use crate::messages::{CloseChannel, MarketError, MarketMakerBack, Sell, Serve, Withdraw};
 
 /// How many invocations may be under way; what comes beyond is answered at once, to be repeated.
 const MAX_IN_FLIGHT: usize = 2048;
@@ -22,9 +22,31 @@ const MAX_IN_FLIGHT: usize = 2048;
 pub(super) struct Served {
     sell: (RegistrationId, Recipient<Sell>),
     close: (RegistrationId, Recipient<CloseChannel>),
+    /// `None` when the router did not let us subscribe.
+    status: Option<SubscriptionId>,
+    back: Recipient<MarketMakerBack>,
 }
 
 impl MarketMaker {
+    /// An event came: only that the market maker of this market runs is of interest.
+    pub(super) fn told(&self, event: &Event) {
+        let Some(served) = self.joined.as_ref().and_then(|joined| joined.served.as_ref()) else { return };
+        if served.status != Some(event.subscription) {
+            return;
+        }
+        let market = self.domain.map(|domain| domain.market_id);
+        match OnStatus::parse(&event.args, &event.kwargs) {
+            Ok(OnStatus { market_id, status: MarketMakerStatus::Running })
+                if market_id.is_none() || market_id == market =>
+            {
+                // One that gets lost in a full mailbox is followed by others, or by failing calls.
+                let _ = served.back.try_send(MarketMakerBack);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "an event is out of form"),
+        }
+    }
+
     pub(super) fn invoked(&self, invocation: Invocation) {
         let Some(served) = self.joined.as_ref().and_then(|joined| joined.served.as_ref()) else {
             return refuse_early(invocation);
@@ -116,14 +138,21 @@ impl Handler<Serve> for MarketMaker {
             let session = session?;
             let sell = register(&session, uri::sell(&provider), options, patience).await?;
             let close = register(&session, uri::close_channel(&provider), options, patience).await?;
-            Ok((sell, close))
+            let status = session.subscribe(uri::ON_STATUS, Match::Exact).await;
+            let status =
+                status.inspect_err(|error| tracing::warn!(%error, "cannot hear of the market maker"));
+            Ok((sell, close, status.ok()))
         };
         Box::pin(registered.into_actor(self).map(move |result, actor, _| {
-            let (sell, close) = result?;
+            let (sell, close, status) = result?;
             match &mut actor.joined {
                 Some(joined) if actor.generation == generation => {
-                    joined.served =
-                        Some(Served { sell: (sell, message.sell), close: (close, message.close) });
+                    joined.served = Some(Served {
+                        sell: (sell, message.sell),
+                        close: (close, message.close),
+                        status,
+                        back: message.back,
+                    });
                     Ok(())
                 }
                 _ => Err(MarketError::NotJoined),

@@ -32,6 +32,9 @@ impl Seller {
             clock: self.options.clock.clone(),
             entropy: self.options.entropy.clone(),
             patience: self.options.wrap_patience,
+            offline_keys: self.options.offline_keys,
+            retention: self.options.retention,
+            on_retired: Some(ctx.address().recipient()),
         };
         let keyring = Arc::new(Keyring::default());
         let (series, incarnation) = self.make_series(options.clone(), keyring.clone(), ctx);

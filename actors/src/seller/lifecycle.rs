@@ -12,6 +12,9 @@ use crate::start::{self, Ready};
 /// How long leaving the session may take when the grace period is used up.
 const LEAVE: Duration = Duration::from_secs(1);
 
+/// A session that lasts so long counts as one: the next loss is followed by a quick return.
+const LASTING: Duration = Duration::from_secs(30);
+
 type Step<T> = ResponseActFuture<Seller, Result<T, StartError>>;
 
 impl Seller {
@@ -37,14 +40,7 @@ impl Seller {
         self.serving = true;
         let Some(children) = &self.children else { return Box::pin(fut::err(StartError::Gone)) };
         let series = self.apis.values().map(|api| api.series.clone()).collect();
-        let seller = ctx.address();
-        let serving = start::serve(
-            self.options.clone(),
-            children.market.clone(),
-            seller.clone().recipient(),
-            seller.recipient(),
-            series,
-        );
+        let serving = start::serve(self.options.clone(), children.market.clone(), ctx.address(), series);
         let epoch = self.epoch;
         Box::pin(serving.into_actor(self).map(move |result, seller, _| match result {
             _ if seller.epoch != epoch => Err(StartError::Interrupted),
@@ -53,10 +49,11 @@ impl Seller {
         }))
     }
 
-    fn started(&mut self) {
-        self.backoff = backoff();
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.started_at = Instant::now();
         self.set_state(SellerState::Started);
         self.answer_starters(&Ok(()));
+        self.arm_channel_poll(ctx);
     }
 
     fn answer_starters(&mut self, result: &Result<(), StartError>) {
@@ -90,6 +87,10 @@ impl Seller {
         match self.current_state() {
             SellerState::Started => {
                 tracing::warn!(reason, "session lost, coming back");
+                // One that is lost at once, as when two sellers take each other's procedures, comes back ever later.
+                if self.started_at.elapsed() >= LASTING {
+                    self.backoff = backoff();
+                }
                 self.set_state(SellerState::Starting);
                 self.suspend();
                 self.come_back(ctx);
@@ -110,7 +111,7 @@ impl Seller {
                 _ if seller.epoch != epoch => {}
                 Ok(()) => {
                     tracing::info!("back, and selling");
-                    seller.started();
+                    seller.started(ctx);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot come back yet");
@@ -135,6 +136,7 @@ impl Handler<Start> for Seller {
             SellerState::Starting => self.start_waiters.push(done),
             SellerState::None | SellerState::Stopped => {
                 self.set_state(SellerState::Starting);
+                self.backoff = backoff();
                 self.start_waiters.push(done);
                 let epoch = self.epoch;
                 let attempt = self.attempt(ctx).then(move |result, seller: &mut Self, _| {
@@ -152,10 +154,10 @@ impl Handler<Start> for Seller {
                     actix::fut::wrap_future::<_, Self>(done)
                 });
                 self.attempt =
-                    Some(ctx.spawn(attempt.map(move |result, seller: &mut Self, _| match result {
+                    Some(ctx.spawn(attempt.map(move |result, seller: &mut Self, ctx| match result {
                         // The stop has answered for it.
                         _ if seller.epoch != epoch => {}
-                        Ok(()) => seller.started(),
+                        Ok(()) => seller.started(ctx),
                         error => {
                             seller.set_state(SellerState::Stopped);
                             seller.answer_starters(&error);

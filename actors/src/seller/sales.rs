@@ -25,7 +25,7 @@ struct KeyRead(KeyRecord);
 /// A channel was attached at its first use.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct ChannelAttached(Arc<ChannelTerms>);
+pub(super) struct ChannelAttached(pub(super) Arc<ChannelTerms>);
 
 /// What the unordered part of a sale needs.
 struct Preparation {

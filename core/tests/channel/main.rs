@@ -2,6 +2,7 @@
 //! of the ledger over random sequences of claims.
 #![allow(clippy::indexing_slicing, clippy::panic)]
 
+mod own_close;
 mod rules;
 
 use xbr_core::channel::{
@@ -100,13 +101,16 @@ fn a_sale_is_refused_for_the_first_reason_that_applies() {
     for (name, channel, claim, reject) in [
         ("closed", halted(closed()), unsigned(5, 101), SaleReject::ChannelClosed),
         ("halted", halted(channel()), unsigned(5, 101), SaleReject::ChannelHalted),
+        // Without a signature no figures are told.
+        ("seq, unsigned", channel(), unsigned(5, 101), SaleReject::UnprovenSeq),
+        ("balance, unsigned", channel(), unsigned(6, 92), SaleReject::UnprovenBalance),
         (
             "seq",
             channel(),
-            unsigned(5, 101),
+            claim(state(5, 101u8), low),
             SaleReject::UnexpectedSeq { expected: 6, actual: ChannelSeq::new(5) },
         ),
-        ("balance", channel(), unsigned(6, 92), balance(91, 92)),
+        ("balance", channel(), claim(state(6, 92u8), low), balance(91, 92)),
         ("signature", channel(), unsigned(6, 91), SaleReject::InvalidSignature),
         (
             "amount",
@@ -136,10 +140,12 @@ fn a_close_is_refused_for_the_first_reason_that_applies() {
     let (surplus, strict) = (Reconcile::Surplus, Reconcile::Strict);
     for (name, channel, claim, mode, expected) in [
         ("closed", closed(), unsigned(4, 101), surplus, Err(CloseReject::ChannelClosed)),
-        ("seq behind", channel(), unsigned(4, 101), surplus, Err(seq(4))),
-        ("balance above", channel(), unsigned(5, 101), surplus, Err(balance(101))),
-        ("balance above, ahead", channel(), unsigned(6, 101), surplus, Err(balance(101))),
-        ("balance contradicts the seq", channel(), unsigned(5, 99), surplus, Err(balance(99))),
+        ("seq behind, unsigned", channel(), unsigned(4, 101), surplus, Err(CloseReject::UnprovenSeq)),
+        ("balance above, unsigned", channel(), unsigned(5, 101), surplus, Err(CloseReject::UnprovenBalance)),
+        ("seq behind", channel(), signed(4, 101), surplus, Err(seq(4))),
+        ("balance above", channel(), signed(5, 101), surplus, Err(balance(101))),
+        ("balance above, ahead", channel(), signed(6, 101), surplus, Err(balance(101))),
+        ("balance contradicts the seq", channel(), signed(5, 99), surplus, Err(balance(99))),
         ("signature", channel(), unsigned(5, 100), surplus, Err(CloseReject::InvalidSignature)),
         ("signature, ahead", channel(), unsigned(6, 90), surplus, Err(CloseReject::InvalidSignature)),
         ("equal", channel(), signed(5, 100), surplus, taken(0)),
@@ -221,9 +227,10 @@ fn only_the_identical_sale_is_replayed() {
         let mut closed = channel.clone();
         close(&mut closed, &CloseClaim { state: channel.state, is_final: true, signed: true });
         assert_eq!(decide(&closed, &first), Ok(SaleDecision::Replay));
-        for (name, claim) in &rows[..5] {
+        for (name, claim) in &rows[..4] {
             assert_eq!(decide(&channel, claim), seq, "{name}");
         }
+        assert_eq!(decide(&channel, &rows[4].1), Err(SaleReject::UnprovenSeq));
         assert!(decide(&channel, &rows[5].1).is_err());
     }
 }

@@ -225,11 +225,15 @@ impl<'a> StrictRow<'a> {
         Ok((self.state("seq", "balance")?, self.state("their_seq", "their_balance")?))
     }
 
+    pub(super) fn created_ns(&self) -> Result<u64, StoreError> {
+        self.integer("created_ns")
+    }
+
     pub(super) fn key_info(&self) -> Result<KeyInfo, StoreError> {
         Ok(KeyInfo {
             key_id: self.id("key_id")?,
             price: self.amount("price")?,
-            created_ns: self.integer("created_ns")?,
+            created_ns: self.created_ns()?,
             expires_ns: self.optional_integer("expires_ns")?,
             offered_ns: self.optional_integer("offered_ns")?,
         })

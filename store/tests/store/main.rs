@@ -8,6 +8,7 @@ mod crash;
 mod damage;
 mod faults;
 mod files;
+mod inspection;
 mod master_key;
 mod properties;
 mod support;

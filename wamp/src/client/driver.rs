@@ -46,6 +46,8 @@ pub(super) struct Driver {
     leaving: Vec<oneshot::Sender<()>>,
     /// What the sink wasn't ready for yet.
     unsent: Option<Transmit>,
+    /// Since when the sink has not been ready. Commands are not taken meanwhile, so that nothing else bounds their wait.
+    blocked_at: Option<Instant>,
     needs_flush: bool,
     /// Whether reading stopped because the engine had enough, so that no frame will wake the task.
     paused: bool,
@@ -73,6 +75,7 @@ impl Driver {
             joined: Some(joined),
             leaving: Vec::new(),
             unsent: None,
+            blocked_at: None,
             needs_flush: false,
             paused: false,
             timer,
@@ -128,6 +131,10 @@ impl Driver {
             self.deliver(cx);
             if let Err(error) = self.write(cx) {
                 self.engine.handle_transport_error(error);
+            }
+            let after = self.engine.patience();
+            if self.blocked_at.is_some_and(|since| since.elapsed() >= after) {
+                self.engine.handle_transport_error(TransportError::Blocked { after });
             }
             // Whatever failed because of that has to be told, too.
             self.complete();
@@ -273,10 +280,12 @@ impl Driver {
         while let Some(transmit) = self.unsent.take().or_else(|| self.engine.poll_transmit()) {
             match self.transport.as_mut().poll_ready(cx)? {
                 Poll::Ready(()) => {
+                    self.blocked_at = None;
                     self.transport.as_mut().start_send(transmit)?;
                     self.needs_flush = true;
                 }
                 Poll::Pending => {
+                    self.blocked_at.get_or_insert_with(Instant::now);
                     self.unsent = Some(transmit);
                     return Ok(());
                 }
@@ -288,11 +297,11 @@ impl Driver {
         Ok(())
     }
 
-    /// Sets the timer to the engine's next deadline. Ready when that has passed already.
+    /// Sets the timer to the next deadline. Ready when that has passed already.
     fn arm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.engine.poll_timeout().map(Instant::from_std) else {
-            return Poll::Pending;
-        };
+        let engine = self.engine.poll_timeout().map(Instant::from_std);
+        let blocked = self.blocked_at.and_then(|since| since.checked_add(self.engine.patience()));
+        let Some(deadline) = engine.into_iter().chain(blocked).min() else { return Poll::Pending };
         if self.timer.deadline() != deadline {
             self.timer.as_mut().reset(deadline);
         }

@@ -7,13 +7,10 @@ use std::time::Instant;
 use tracing::{debug, warn};
 use xbr_core::Value;
 
-use super::{Caller, Completion, Details, Engine, Inbound, Kind, Reply, State};
+use super::{Caller, Completion, Details, Engine, Inbound, Kind, Reply, SHED_FACTOR, State};
 use crate::error::{CallError, CloseReason, Malformed, ProtocolViolation, uris};
 use crate::message::{Dict, Message, Payload, Proof, Salvage, field, salvage, text};
 use crate::request::{CallResult, PublicationId, RegistrationId, SubscriptionId};
-
-/// How many times the backlog has to be exceeded before things are refused.
-const SHED_FACTOR: usize = 4;
 
 impl<T> Engine<T> {
     /// A message came, still serialized.

@@ -181,6 +181,9 @@ struct Pending<T> {
     timeout: Duration,
 }
 
+/// How many times the backlog has to be exceeded before things are refused.
+const SHED_FACTOR: usize = 4;
+
 /// The end of a time that may be configured as long as anybody likes: a century must do.
 pub fn later(now: Instant, duration: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -274,9 +277,16 @@ impl<T> Engine<T> {
 
     /// Whether to read further frames. Not while too many invocations and events wait to be taken, so that
     /// the peer slows down; but in spite of that when answers are due, since taking may be waiting for them.
+    /// Never while a peer that does not read makes what we answer pile up.
     pub fn wants_input(&self) -> bool {
         let leaving = matches!(self.state, State::Leaving { .. });
-        self.inbound.len() < self.config.max_backlog || !self.pending.is_empty() || leaving
+        let piled_up = self.transmits.len() >= self.config.max_backlog.saturating_mul(SHED_FACTOR);
+        (self.inbound.len() < self.config.max_backlog || !self.pending.is_empty() || leaving) && !piled_up
+    }
+
+    /// How long a peer may read nothing while something waits to be sent: as long as an answer may take.
+    pub(crate) fn patience(&self) -> Duration {
+        self.config.call_timeout
     }
 
     /// When to call [`Self::handle_timeout`] at the latest.
