@@ -1,12 +1,13 @@
-//! The [`Maker`] actor: it alone changes the books. A call is *parsed* by the session, its signer recovered on
-//! a worker thread; then it is judged in the order of its arrival, stored, and answered once it is durable.
+//! The [`Maker`] actor: it alone changes the books. A call is *parsed* by the session, its signer recovered
+//! on a worker thread; then it is judged in the order of its arrival, stored, and answered once it is
+//! durable.
 //!
 //! A purchase is reserved in both channels, stored, and only then does the seller see a signature. What the
 //! seller answers is checked on a worker thread, booked and stored before the buyer hears of it. What is not
 //! certain is repeated until it is, also after a restart.
 //!
-//! Everything survives a restart, in the store: channels, offers, purchases in flight. When the store fails, the
-//! books are read back from it before anything else is judged, as after a restart.
+//! Everything survives a restart, in the store: channels, offers, purchases in flight. When the store fails,
+//! the books are read back from it before anything else is judged, as after a restart.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -179,9 +180,7 @@ impl Maker {
         let (reply, answer) = oneshot::channel();
         let (request, market) = (asked.request.clone(), *self.book.market());
         let recovering = on_worker(move || match &request {
-            Request::Buy(buy) => {
-                signer_of(&market.state(buy.channel_id, buy.state(), false), &buy.signature)
-            }
+            Request::Buy(buy) => signer_of(&market.state(buy.channel_id, buy.state(), false), &buy.signature),
             Request::Place(offer) => signer_of(&offer.unsigned.message(&market.domain), &offer.signature),
             Request::Close(close) => signer_of(&close.message(market.domain.market_id), &close.signature),
             Request::Open(open) => signer_of(&open.message(), &open.signature),
@@ -254,7 +253,9 @@ impl Maker {
     }
 
     fn is_ready(&self) -> bool {
-        self.loaded && !self.stale && matches!(*self.state.borrow(), MakerState::Starting | MakerState::Running)
+        self.loaded
+            && !self.stale
+            && matches!(*self.state.borrow(), MakerState::Starting | MakerState::Running)
     }
 }
 
@@ -285,7 +286,9 @@ impl Handler<Asked> for Maker {
 
     fn handle(&mut self, asked: Asked, _: &mut Self::Context) -> Self::Result {
         if !self.is_ready() {
-            return Box::pin(std::future::ready(Err(asked.request.unavailable("the market maker is not running"))));
+            return Box::pin(std::future::ready(Err(asked
+                .request
+                .unavailable("the market maker is not running"))));
         }
         match &asked.request {
             Request::Buy(_) => {}

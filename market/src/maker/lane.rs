@@ -1,9 +1,9 @@
-//! The calls of `sell` over one paying channel: which goes out next. Pure; nothing of it is stored, since all
-//! that is not certain after a restart is repeated.
+//! The calls of `sell` over one paying channel: which goes out next. Pure; nothing of it is stored, since
+//! all that is not certain after a restart is repeated.
 //!
 //! New sales go out in the order of their states, without waiting for each other. Once the answer to one is
-//! lost, nothing new goes out: what is in doubt is repeated, the lowest state first and one at a time, so that
-//! no seller sees a later state before an earlier one that it may have missed.
+//! lost, nothing new goes out: what is in doubt is repeated, the lowest state first and one at a time, so
+//! that no seller sees a later state before an earlier one that it may have missed.
 
 use std::collections::BTreeMap;
 

@@ -321,8 +321,8 @@ impl World {
         }
     }
 
-    /// What holds when nothing is in flight: both sides of each channel stand at one state, and every coin is
-    /// somewhere.
+    /// What holds when nothing is in flight: both sides of each channel stand at one state, and every coin
+    /// is somewhere.
     fn check_end(&self) {
         let mut delivered = 0;
         for account in self.book.accounts() {

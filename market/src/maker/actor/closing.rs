@@ -1,5 +1,5 @@
-//! Exhausted paying channels: the seller is asked for its signature over the final state, and the market goes on
-//! with another channel, if there is one.
+//! Exhausted paying channels: the seller is asked for its signature over the final state, and the market
+//! goes on with another channel, if there is one.
 
 use actix::prelude::*;
 use xbr_core::ChannelId;
@@ -50,7 +50,8 @@ impl Maker {
             };
             let asked = close.send(CallClose { provider_id, request, timeout }).await;
             let receipt = asked.unwrap_or(Err(ProviderError::NotJoined))?;
-            let checking = on_worker(move || signer_of(&message, &receipt.signature) == Some(account.delegate));
+            let checking =
+                on_worker(move || signer_of(&message, &receipt.signature) == Some(account.delegate));
             match checking.await {
                 Some(true) => Ok(receipt),
                 _ => Err(ProviderError::Invalid { problem: "it is not signed by the seller" }),
@@ -80,8 +81,7 @@ impl Maker {
                     if let Some(account) = maker.book.account(channel_id) {
                         maker.publish_closing(account);
                         maker.publish_empty(account);
-                        let closed =
-                            OnChannelClosed { channel_id, state: account.state, is_final: true };
+                        let closed = OnChannelClosed { channel_id, state: account.state, is_final: true };
                         maker.publish(uri::on_channel_closed(&provider_id), closed.to_args());
                     }
                 });
@@ -91,8 +91,8 @@ impl Maker {
         self.assign(ctx);
     }
 
-    /// The purchases that wait for a seller whose channel cannot be closed get their money back: asking again
-    /// and again would not end.
+    /// The purchases that wait for a seller whose channel cannot be closed get their money back: asking
+    /// again and again would not end.
     fn turn_away(&mut self, channel_id: ChannelId, ctx: &mut Context<Self>) {
         let Some(&Account { delegate, .. }) = self.book.account(channel_id) else { return };
         while let Some(id) = self.book.first_waiting(delegate) {
