@@ -92,10 +92,13 @@ struct Judge {
     reply: Reply,
 }
 
+/// A step of the market maker's.
+type Step = Box<dyn FnOnce(&mut Maker, &mut Context<Maker>) + Send>;
+
 /// What is to be done when something else has ended.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Then(Box<dyn FnOnce(&mut Maker, &mut Context<Maker>) + Send>);
+struct Then(Step);
 
 impl Maker {
     /// A market maker that is not started, and reaches its realm through `realm`.

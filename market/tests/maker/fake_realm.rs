@@ -25,6 +25,9 @@ use xbr_wamp::{ConnectError, Dial};
 
 use super::support::*;
 
+/// Changes a receipt after it was signed.
+pub(crate) type Change = Box<dyn FnOnce(&mut SellReceipt) + Send>;
+
 /// What goes wrong with a `sell`.
 pub(crate) enum Trick {
     /// The seller never hears of it.
@@ -38,7 +41,7 @@ pub(crate) enum Trick {
     /// It was not even sent.
     NotSent,
     /// The receipt is changed.
-    Tamper(Box<dyn FnOnce(&mut SellReceipt) + Send>),
+    Tamper(Change),
     /// The answer waits until the test lets it go.
     Hold(oneshot::Receiver<()>),
 }

@@ -30,7 +30,7 @@ impl Maker {
     /// Lets the sales go out over a paying channel whose turn it is.
     pub(super) fn pump(&mut self, channel_id: ChannelId, ctx: &mut Context<Self>) {
         let Some(lane) = self.lanes.get_mut(&channel_id) else { return };
-        for seq in lane.next() {
+        for seq in lane.due() {
             self.call(channel_id, seq, ctx);
         }
     }
