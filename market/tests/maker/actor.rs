@@ -1,5 +1,5 @@
-//! The actor between a buyer and a seller that errs on request. Time is not paused, since it would run away while
-//! the threads that sign and store are at work; no test waits for it to pass.
+//! The actor between a buyer and a seller that errs on request. Time is not paused, since it would run away
+//! while the threads that sign and store are at work; no test waits for it to pass.
 
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ async fn a_refused_sale_leaves_no_trace_in_the_channels_and_the_next_one_succeed
 
 #[actix_rt::test]
 async fn a_receipt_that_does_not_hold_is_not_paid_for() {
-    let changes: [Box<dyn FnOnce(&mut SellReceipt) + Send>; 5] = [
+    let changes: [Change; 5] = [
         Box::new(|receipt| receipt.signature = Signature::new([1; 65])),
         Box::new(|receipt| receipt.sealed_key.truncate(79)),
         Box::new(|receipt| receipt.key_id = OTHER),
@@ -195,8 +195,8 @@ async fn what_a_seller_holds_a_signature_for_is_conceded_and_shown() {
     assert_eq!(paying.conceded, units(PRICE));
 }
 
-/// A sale is refused while a later one is out, which a strict seller refuses for the gap. The later one is sold in
-/// the end; gives the paying channel then.
+/// A sale is refused while a later one is out, which a strict seller refuses for the gap. The later one is
+/// sold in the end; gives the paying channel then.
 async fn refused_below_another(strict: bool) -> (World, ChannelReport) {
     let mut world = World::started().await;
     world.realm(move |realm| realm.strict = strict).await;
@@ -323,7 +323,7 @@ async fn offers_are_signed_unless_the_operator_does_without() {
     assert_eq!((again.uri(), again.to_string()), ("wamp.error.runtime_error", "key already offered".into()));
     let lax = World::with(|options| options.offers = OfferPolicy::Any).await;
     let placed = lax.ask(Request::Place(Box::new(forged))).await.unwrap();
-    let offer = OfferInfo::parse(&[placed.clone()]).unwrap();
+    let offer = OfferInfo::parse(std::slice::from_ref(&placed)).unwrap();
     assert_eq!(lax.ask(Request::Offer(ByOffer { offer_id: offer.offer_id })).await.unwrap(), placed);
     assert!(lax.realm(move |realm| realm.published.last().unwrap().args == [placed]).await);
 }
@@ -404,7 +404,7 @@ async fn a_delegate_closes_its_channel_once_and_hears_the_same_again() {
     assert_eq!(world.ask(close(&request)).await.unwrap_err(), CloseReject::InvalidSignature.into());
     request.signature = request.message(market().domain.market_id).sign(&buyer_key()).unwrap();
     let closing = world.ask(close(&request)).await.unwrap();
-    assert_eq!(ChannelClosing::parse(&[closing.clone()]).unwrap().state, ChannelStatus::Closed);
+    assert_eq!(ChannelClosing::parse(std::slice::from_ref(&closing)).unwrap().state, ChannelStatus::Closed);
     assert_eq!(world.buy(OTHER, PRICE).await.unwrap_err(), BuyReject::ChannelNotOpen.into());
     let world = world.crashed().await;
     assert_eq!(world.ask(close(&request)).await.unwrap(), closing);
