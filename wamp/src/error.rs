@@ -1,6 +1,7 @@
 //! Errors, one enum per operation, and the URIs that stand for them on the wire.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -166,6 +167,22 @@ pub enum AcceptError {
     /// The connection broke, or is no WebSocket.
     #[error(transparent)]
     Transport(#[from] TransportError),
+}
+
+/// Why a listener has no certificate to show.
+#[derive(Debug, Error)]
+pub enum CertificateError {
+    /// A file cannot be read, or is not in PEM.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// The certificates and the key cannot be used, or do not belong together.
+    #[error("certificate cannot be used: {0}")]
+    Unusable(#[from] rustls::Error),
 }
 
 /// Why no session came about.

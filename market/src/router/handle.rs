@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{sleep, timeout, timeout_at};
 use tracing::{debug, warn};
 use xbr_wamp::reading::max_frame_bytes;
-use xbr_wamp::transport::{self, Connection, duplex};
+use xbr_wamp::transport::{self, Certificate, Connection, duplex};
 use xbr_wamp::{ClientOptions, Dial, Serializer, connect_over};
 
 use super::connection::serve;
@@ -115,6 +115,22 @@ impl RouterHandle {
     /// # Errors
     /// [`io::Error`] when the address cannot be had, or the router has been shut down.
     pub async fn listen(&self, address: SocketAddr) -> io::Result<SocketAddr> {
+        self.listen_with(address, None).await
+    }
+
+    /// Accepts WebSocket connections over TLS at this address, as [`listen`](Self::listen) does.
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen).
+    pub async fn listen_tls(&self, address: SocketAddr, certificate: Certificate) -> io::Result<SocketAddr> {
+        self.listen_with(address, Some(certificate)).await
+    }
+
+    async fn listen_with(
+        &self,
+        address: SocketAddr,
+        certificate: Option<Certificate>,
+    ) -> io::Result<SocketAddr> {
         if *self.phase.borrow() != Phase::Running {
             return Err(io::Error::other("the router has been shut down"));
         }
@@ -122,7 +138,7 @@ impl RouterHandle {
         let listener = bound.map_err(io::Error::other)??;
         let address = listener.local_addr()?;
         let tasks = self.tasks();
-        tasks.run(accept(tasks.clone(), listener));
+        tasks.run(accept(tasks.clone(), listener, certificate));
         Ok(address)
     }
 
@@ -190,14 +206,14 @@ impl RouterHandle {
     }
 }
 
-async fn accept(mut tasks: Tasks, listener: TcpListener) {
+async fn accept(mut tasks: Tasks, listener: TcpListener, certificate: Option<Certificate>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = tasks.phase.wait_for(|phase| *phase != Phase::Running) => return,
         };
         match (accepted, Arc::clone(&tasks.shared.places).try_acquire_owned()) {
-            (Ok((tcp, _)), Ok(place)) => tasks.run(greet(tasks.clone(), tcp, place)),
+            (Ok((tcp, _)), Ok(place)) => tasks.run(greet(tasks.clone(), tcp, certificate.clone(), place)),
             (Ok(_), Err(_)) => tasks.shared.counters.refused.count(),
             (Err(error), _) => {
                 warn!(%error, "a connection could not be accepted");
@@ -214,12 +230,18 @@ async fn welcome(tasks: Tasks, connection: Connection, identity: Identity) {
 }
 
 /// Answers the handshake of the transport, then serves the client. The place is free again after that.
-async fn greet(tasks: Tasks, tcp: TcpStream, _place: OwnedSemaphorePermit) {
+async fn greet(tasks: Tasks, tcp: TcpStream, certificate: Option<Certificate>, _place: OwnedSemaphorePermit) {
     let deadline = tasks.handshake_deadline();
     let options = &tasks.shared.options;
     // Without it small messages are late, and nothing else.
     let _ = tcp.set_nodelay(true);
-    let accepting = transport::accept(tcp, &options.serializers, max_frame_bytes(options.max_message_bytes));
+    let (serializers, max) = (&options.serializers, max_frame_bytes(options.max_message_bytes));
+    let accepting = async {
+        match certificate {
+            Some(certificate) => transport::accept(certificate.accept(tcp).await?, serializers, max).await,
+            None => transport::accept(tcp, serializers, max).await,
+        }
+    };
     match timeout_at(deadline, accepting).await {
         Ok(Ok(connection)) => serve(tasks, connection, None, deadline).await,
         Ok(Err(error)) => {

@@ -6,8 +6,8 @@
 //! | [`permissions`] | what a role may do with which URIs |
 //! | [`realm`] | the routing of a realm, without I/O: registrations, calls, subscriptions, events |
 //!
-//! An embedder holds a [`RouterHandle`]: [`listen`](RouterHandle::listen) lets clients in over WebSocket,
-//! [`dial`](RouterHandle::dial) lets sessions in this process in without a socket.
+//! An embedder holds a [`RouterHandle`]: [`listen`](RouterHandle::listen) lets clients in over WebSocket (or
+//! [`listen_tls`](RouterHandle::listen_tls)), [`dial`](RouterHandle::dial) lets sessions in this process in without a socket.
 //!
 //! # What is trusted
 //!

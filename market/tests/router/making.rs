@@ -3,7 +3,9 @@
 use xbr_market::router::{
     Credential, Identity, OptionsError, RealmOptions, Role, RouterHandle, RouterOptions, Rule,
 };
-use xbr_wamp::{Call, ClientOptions, ConnectError, IncomingEvent, Match, RegisterOptions, connect};
+use xbr_wamp::error::CertificateError;
+use xbr_wamp::transport::Certificate;
+use xbr_wamp::{Call, ClientOptions, ConnectError, IncomingEvent, Match, RegisterOptions, Roots, connect};
 
 use crate::support::*;
 
@@ -90,4 +92,30 @@ async fn a_local_identity_needs_a_realm_and_a_role_that_there_are() {
 fn no_secret_is_shown() {
     let shown = format!("{:?}", options());
     assert!(shown.contains("tom") && !shown.contains(TICKET), "{shown}");
+}
+
+#[tokio::test]
+async fn tls_is_served_with_the_certificate_of_the_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let (chain, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(&chain, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let certificate = Certificate::from_pem_files(&chain, &key).unwrap();
+
+    let router = Router::start().await;
+    let address = router.handle.listen_tls(([127, 0, 0, 1], 0).into(), certificate).await.unwrap();
+    let mut options = ClientOptions::new(format!("wss://localhost:{}/", address.port()), REALM);
+    options.roots = Roots::PemFile(chain.clone());
+    let (session, _incoming) = connect(options).await.unwrap();
+    let plain = connect(ClientOptions::new(format!("ws://{address}/"), REALM)).await;
+    assert!(plain.is_err(), "without TLS nobody is let in there");
+    session.leave().await;
+
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(&key, other.signing_key.serialize_pem()).unwrap();
+    let mixed = Certificate::from_pem_files(&chain, &key);
+    assert!(matches!(mixed, Err(CertificateError::Unusable(_))), "{mixed:?}");
+    let missing = Certificate::from_pem_files(&chain, &directory.path().join("none.pem"));
+    assert!(matches!(missing, Err(CertificateError::Unreadable { .. })), "{missing:?}");
 }

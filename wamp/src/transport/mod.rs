@@ -16,6 +16,7 @@ use bytes::Bytes;
 use futures_util::{Sink, Stream};
 
 pub use duplex::duplex;
+pub use tls::Certificate;
 pub use websocket::accept;
 
 use crate::codec::Serializer;

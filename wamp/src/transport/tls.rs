@@ -1,17 +1,58 @@
-//! TLS by rustls, with the roots of trust that were configured.
+//! TLS by rustls: with the roots of trust that were configured, or a certificate to show.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, server};
 
 use super::Roots;
-use crate::error::{ConnectError, TransportError};
+use crate::error::{CertificateError, ConnectError, TransportError};
+
+/// What a listener shows to those who dial it over TLS. Clones share it.
+#[derive(Clone)]
+pub struct Certificate(TlsAcceptor);
+
+impl Certificate {
+    /// Reads the chain of certificates, the listener's own first, and its private key from PEM files.
+    ///
+    /// # Errors
+    /// [`CertificateError`] when they cannot be read, or do not belong together.
+    pub fn from_pem_files(chain: &Path, key: &Path) -> Result<Self, CertificateError> {
+        let unreadable = |path: &Path| {
+            let path = path.to_owned();
+            move |source: pem::Error| CertificateError::Unreadable { path, source }
+        };
+        let certificates = CertificateDer::pem_file_iter(chain).map_err(unreadable(chain))?;
+        let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(unreadable(chain))?;
+        let key = PrivateKeyDer::from_pem_file(key).map_err(unreadable(key))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(certificates, key)?;
+        Ok(Self(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    /// Answers the TLS handshake of a client. Waits as long as the client does.
+    ///
+    /// # Errors
+    /// [`TransportError`] when the connection breaks, or is no TLS that both understand.
+    pub async fn accept(&self, tcp: TcpStream) -> Result<server::TlsStream<TcpStream>, TransportError> {
+        Ok(self.0.accept(tcp).await?)
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Certificate(..)")
+    }
+}
 
 /// Makes a TLS connection to `host`, which its certificate must be for.
 pub(super) async fn connect(
