@@ -81,10 +81,6 @@ impl Folder {
         fs::read_to_string(self.log(self.starts)).unwrap()
     }
 
-    pub(crate) fn store(&self) -> PathBuf {
-        self.folder.path().join("seller.db")
-    }
-
     /// A copy of the store as the last program has left it, so that looking at it changes nothing.
     pub(crate) fn copy(&self) -> Option<(TempDir, PathBuf)> {
         let copy = TempDir::new().unwrap();

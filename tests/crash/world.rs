@@ -155,7 +155,8 @@ impl World {
         }
         self.live(&mut life, |life| life.is_idle()).await;
         self.stop(life).await;
-        let unanswered = self.record.compare(&self.peer.terms, &self.folder.store()).await;
+        let (_folder, path) = self.folder.copy().expect("a store");
+        let unanswered = self.record.compare(&self.peer.terms, &path).await;
         assert_eq!((unanswered, self.record.unanswered().len()), (0, 0), "{}", self.whoami());
     }
 

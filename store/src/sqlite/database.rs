@@ -335,8 +335,7 @@ impl Database {
     }
 
     fn authenticate(&self, table: &str, row: &mut Columns) {
-        let mac =
-            self.vault.mac(table, row.iter().map(|(name, value)| (name.as_ref(), ValueRef::from(value))));
+        let mac = self.vault.mac(table, row.iter().map(|(_, value)| ValueRef::from(value)));
         row.push((Cow::Borrowed("mac"), Value::Blob(mac.to_vec())));
     }
 

@@ -142,7 +142,7 @@ impl<'a> StrictRow<'a> {
 
     /// The code that the row is to have.
     pub(super) fn mac(&self, vault: &Vault) -> [u8; MAC_LEN] {
-        vault.mac(self.table, self.values())
+        vault.mac(self.table, self.values().map(|(_, value)| value))
     }
 
     /// The row's number in its table.

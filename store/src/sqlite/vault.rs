@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+use blake2::Blake2bMac;
+use blake2::digest::consts::U16;
+use blake2::digest::{KeyInit, Mac};
 use rusqlite::types::ValueRef;
 use xbr_core::KeyId;
 use xbr_core::crypto::{
@@ -32,40 +35,37 @@ const MAC_KEY: &[u8] = b"xbr-store: the key that authenticates rows";
 #[derive(Clone)]
 pub(super) struct Vault {
     master: MasterKey,
-    mac_key: Zeroizing<[u8; 32]>,
+    mac_key: Zeroizing<[u8; 64]>,
 }
 
 impl Vault {
     pub(super) fn new(master: MasterKey) -> Self {
         let text = Zeroizing::new([MAC_KEY, master.expose_secret()].concat());
-        let mac_key = Zeroizing::new(keccak256(&text));
+        let mut mac_key = Zeroizing::new([0; 64]);
+        let (half, _) = mac_key.split_at_mut(32);
+        half.copy_from_slice(&keccak256(&text));
         Self { master, mac_key }
     }
 
-    /// The code of a row: over its table and all its columns with their names, types and lengths. Keccak is a
-    /// sponge, so that a key in front makes it a code that nobody can continue.
+    /// The code of a row: over its table and all its columns with their types and lengths. Their names and order are
+    /// those of the schema, which is checked at each start.
     pub(super) fn mac<'a>(
         &self,
         table: &str,
-        columns: impl IntoIterator<Item = (&'a str, ValueRef<'a>)>,
+        columns: impl IntoIterator<Item = ValueRef<'a>>,
     ) -> [u8; MAC_LEN] {
-        let mut text = Zeroizing::new(Vec::with_capacity(1024));
-        text.extend_from_slice(self.mac_key.as_slice());
-        part(&mut text, b'T', table.as_bytes());
-        for (name, value) in columns {
-            part(&mut text, b'C', name.as_bytes());
+        let mut mac = Blake2bMac::<U16>::new((&*self.mac_key).into());
+        part(&mut mac, b'T', table.as_bytes());
+        for value in columns {
             match value {
-                ValueRef::Null => part(&mut text, b'n', &[]),
-                ValueRef::Integer(integer) => part(&mut text, b'i', &integer.to_be_bytes()),
-                ValueRef::Real(real) => part(&mut text, b'r', &real.to_be_bytes()),
-                ValueRef::Text(bytes) => part(&mut text, b't', bytes),
-                ValueRef::Blob(bytes) => part(&mut text, b'b', bytes),
+                ValueRef::Null => part(&mut mac, b'n', &[]),
+                ValueRef::Integer(integer) => part(&mut mac, b'i', &integer.to_be_bytes()),
+                ValueRef::Real(real) => part(&mut mac, b'r', &real.to_be_bytes()),
+                ValueRef::Text(bytes) => part(&mut mac, b't', bytes),
+                ValueRef::Blob(bytes) => part(&mut mac, b'b', bytes),
             }
         }
-        let hash = keccak256(&text);
-        let mut mac = [0; MAC_LEN];
-        mac.copy_from_slice(&hash[..MAC_LEN]);
-        mac
+        mac.finalize().into_bytes().into()
     }
 
     pub(super) fn seal_verifier(&self) -> Vec<u8> {
@@ -100,10 +100,10 @@ impl Vault {
 }
 
 /// One part of what a code covers: what it is, how long, and its bytes.
-fn part(text: &mut Vec<u8>, kind: u8, bytes: &[u8]) {
-    text.push(kind);
-    text.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
-    text.extend_from_slice(bytes);
+fn part(mac: &mut Blake2bMac<U16>, kind: u8, bytes: &[u8]) {
+    mac.update(&[kind]);
+    mac.update(&(bytes.len() as u64).to_be_bytes());
+    mac.update(bytes);
 }
 
 impl fmt::Debug for Vault {

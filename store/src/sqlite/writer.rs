@@ -9,7 +9,8 @@
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rusqlite::InterruptHandle;
 use tokio::sync::oneshot;
@@ -24,6 +25,9 @@ use crate::operation::refused;
 
 /// How many jobs share a transaction at most: it bounds how long the first one waits for the last.
 const MAX_ROUND: usize = 1024;
+
+/// How often the look through the database is told to end.
+const POLL: Duration = Duration::from_millis(1);
 
 pub(super) enum Command {
     Job(Box<dyn Job>),
@@ -150,7 +154,11 @@ impl Writer {
             }
         }
         drop(self.commands);
-        self.checking_ends.interrupt();
+        while !self.check_thread.is_finished() {
+            // One that comes before the look has begun is without effect.
+            self.checking_ends.interrupt();
+            thread::sleep(POLL);
+        }
         let stopped = self.reader.send(reader::Request::Stop);
         if stopped.is_err() || self.reader_thread.join().is_err() {
             warn!("the reading thread of the store had ended before");

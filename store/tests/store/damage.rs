@@ -257,7 +257,7 @@ fn missing(contents: &[String]) -> Option<usize> {
 }
 
 fn cases() -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").map_or(400, |text| text.parse().unwrap());
+    let cases = std::env::var("PROPTEST_CASES").map_or(200, |text| text.parse().unwrap());
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
