@@ -135,7 +135,11 @@ const REFUSALS: &[(&str, &str, &str)] = &[
         "offline_keys = 0\n[market]",
         "line 4: seller.offline_keys: must be from 1 to 1000000, got 0",
     ),
-    ("[market]", "[retention]\nmax_keys = 0\n[market]", "line 5: retention.max_keys: must be from 1 to"),
+    (
+        "[market]",
+        "[retention]\nmax_keys = 0\n[market]",
+        "line 5: retention.max_keys: must be from 1 to 18446744073709551615, got 0",
+    ),
     (
         "\"35\"",
         "35",

@@ -14,7 +14,9 @@ use actix::prelude::*;
 use support::fake_market::{FakeMarket, Told, refused, with};
 use support::{API, URI, after, every, pause_time, series};
 use tokio::time::advance;
-use xbr_actors::key_series::{AttachMarket, Halt, KeysRetired, Observe, OfferPort, SeriesOptions};
+use xbr_actors::key_series::{
+    AttachMarket, DetachMarket, Halt, KeysRetired, Observe, OfferPort, SeriesOptions,
+};
 use xbr_actors::messages::MarketPort;
 use xbr_actors::{Clock, KeySeries, Retention, WrapError, Wrapper};
 use xbr_core::{Amount, DataKey, KeyId};
@@ -100,7 +102,8 @@ async fn a_key_that_an_earlier_life_could_not_offer_is_offered_at_its_own_price_
     assert_eq!(seen, expected, "neither {expired} nor {offered}");
     let offers = with(&market, |market| market.offers.clone()).await;
     let offer = offers.iter().find(|offer| offer.key_id == lasting).unwrap();
-    assert_eq!((offer.price, offer.valid_from_ns), (Amount::from_xbr(50), NOW_NS - 500 * SECOND_NS));
+    // Valid from ten seconds before it was made, as when it is offered at once.
+    assert_eq!((offer.price, offer.valid_from_ns), (Amount::from_xbr(50), NOW_NS - 510 * SECOND_NS));
     assert_eq!(offer.expires_ns, Some(NOW_NS + 1));
     settle().await;
     let KeyLookup::Found(record) = store.key(waiting).await.unwrap() else { panic!("it is there") };
@@ -134,6 +137,29 @@ async fn no_more_keys_than_allowed_wait_for_a_market_maker_and_all_are_offered_w
     pass(12).await;
     assert_ne!(key_of(&wrapper).await, last, "it goes on");
     assert!(series.send(Observe).await.unwrap().is_offered);
+}
+
+#[actix_rt::test]
+async fn a_key_that_was_used_up_while_the_market_maker_was_away_is_offered_again_when_it_is_back() {
+    let market = FakeMarket::default().start();
+    let (series, wrapper) = spawn(series(Arc::new(MemoryStore::new()), after(1)));
+    attach(&series, &market).await;
+    settle().await;
+    series.send(DetachMarket).await.unwrap();
+    let used = key_of(&wrapper).await;
+    key_of(&wrapper).await;
+    settle().await;
+    with(&market, |market| market.told.clear()).await;
+    attach(&series, &market).await;
+    assert!(
+        with(&market, |market| market.offered()).await.contains(&used),
+        "a feed repeats its events under it"
+    );
+    key_of(&wrapper).await;
+    settle().await;
+    with(&market, |market| market.told.clear()).await;
+    attach(&series, &market).await;
+    assert!(!with(&market, |market| market.offered()).await.contains(&used), "once is enough");
 }
 
 #[actix_rt::test]

@@ -164,7 +164,7 @@ class MarketMaker(Program):
         super().__init__(
             "market_maker", [sys.executable, KIT / "market_maker.py", "--url", url, *amounts], log_dir
         )
-        self.wait_for("it is ready", lambda: b'"ready"' in self.out.read_bytes())
+        self.wait_for("it is ready", lambda: b'"ready"' in self.out.read_bytes(), 60)
 
 
 class Buyer(Program):

@@ -7,22 +7,28 @@ from contextlib import ExitStack
 import pytest
 from payloads import LINES, check_equal
 from processes import MarketMaker, Proxy, Router, Seller, wait_until
-from provider import Market, Provider
+from provider import TOPIC, Market, Provider
 from realm import Events, Realm, in_reactor
 
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import RegisterOptions
 
+# Whole markets are started and restarted.
+pytestmark = pytest.mark.timeout(240)
+
 
 @pytest.fixture
 def own_market(tmp_path) -> Iterator[Market]:
     """A market of the test's own, whose parts it may end."""
-    router = Router(tmp_path / "router")
-    market = Market(router, MarketMaker(router.url, tmp_path), Realm(router.url))
-    yield market
-    market.realm.leave()
-    market.market_maker.stop()
-    market.router.stop()
+    with ExitStack() as stack:
+        router = Router(tmp_path / "router")
+        stack.callback(router.stop)
+        market = Market(router, MarketMaker(router.url, tmp_path), Realm(router.url))
+        # Whichever there are in the end.
+        stack.callback(lambda: market.router.stop())
+        stack.callback(lambda: market.market_maker.stop())
+        stack.callback(lambda: market.realm.leave())
+        yield market
 
 
 @pytest.fixture
@@ -56,10 +62,14 @@ def test_a_restart_of_router_and_market_maker_costs_no_payload(own_market, own_p
 
     own_market.router = Router(tmp_path / "router-2", ports)
     own_market.realm = Realm(own_market.router.url)
-    # The buyer is there before the events are.
+    # The seller is back when there is a market maker, so the events come after this.
+    events = own_market.realm.collect(TOPIC)
     own_market.market_maker = MarketMaker(own_market.router.url, tmp_path / "market_maker-2")
+    published = events.wait(3, timeout=90)
     buyer = provider.buyer()
-    check_equal([each["payload"] for each in buyer.unwrapped(3, timeout=90)], LINES[:3])
+    for event in published:
+        own_market.realm.publish(TOPIC, *event)
+    check_equal([each["payload"] for each in buyer.unwrapped(3)], LINES[:3])
     assert seller.stop() == 0
 
 

@@ -267,6 +267,20 @@ fn an_invalid_error_uri_is_not_sent() {
 }
 
 #[test]
+fn refusals_do_not_pile_up_for_a_router_that_never_reads() {
+    let mut world = World::joined(Serializer::Cbor);
+    for request in 1..=64 {
+        assert!(world.engine.wants_input(), "{request}");
+        let (details, payload) = (Dict::new(), Payload::default());
+        let unknown = Message::Invocation { request, registration: 9, details, payload };
+        world.engine.handle_message(world.now, unknown);
+    }
+    assert!(!world.engine.wants_input());
+    world.run();
+    assert!(world.engine.wants_input(), "it has read them");
+}
+
+#[test]
 fn reading_stops_at_the_backlog_but_never_while_an_answer_is_due() {
     let mut world = World::joined(Serializer::Cbor);
     world.register("com.busy");

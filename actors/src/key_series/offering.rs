@@ -47,6 +47,10 @@ pub(super) async fn place(market: &OfferPort, offer: KeyOffer) -> Result<(), Mar
 impl KeySeries {
     /// Keeps the offers of the current and the next key, and those that still have to be placed.
     pub(super) fn forget_settled_offers(&mut self) {
+        // One that comes back may have forgotten what it took, and events under these keys may come after that.
+        if self.market.is_none() {
+            return;
+        }
         let current = self.current;
         let newest = self.made;
         self.offers

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix::fut;
 use actix::prelude::*;
 use futures_util::future::join_all;
-use xbr_store::{KeyFilter, KeyInfo, StoreError};
+use xbr_store::{KeyFilter, KeyInfo};
 
 use super::{KeySeries, KeysRetired, OfferPort};
 use crate::messages::{RevokeOffer, ask};
@@ -78,7 +78,7 @@ impl KeySeries {
         Box::pin(left.into_actor(self).map(|results, series, _| {
             let (left, failed): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
             if let Some(Err(error)) = failed.into_iter().next() {
-                series.report("cannot retire a data key", &error as &StoreError);
+                series.report("cannot retire a data key", &error);
             }
             let left: Vec<_> = left.into_iter().filter_map(Result::ok).collect();
             let count = left.len();

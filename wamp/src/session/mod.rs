@@ -184,6 +184,9 @@ struct Pending<T> {
 /// How many times the backlog has to be exceeded before things are refused.
 const SHED_FACTOR: usize = 4;
 
+/// How many times the backlog may wait to be sent before reading stops, whatever is due.
+const PILE_FACTOR: usize = 16;
+
 /// The end of a time that may be configured as long as anybody likes: a century must do.
 pub fn later(now: Instant, duration: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -280,7 +283,7 @@ impl<T> Engine<T> {
     /// Never while a peer that does not read makes what we answer pile up.
     pub fn wants_input(&self) -> bool {
         let leaving = matches!(self.state, State::Leaving { .. });
-        let piled_up = self.transmits.len() >= self.config.max_backlog.saturating_mul(SHED_FACTOR);
+        let piled_up = self.transmits.len() >= self.config.max_backlog.saturating_mul(PILE_FACTOR);
         (self.inbound.len() < self.config.max_backlog || !self.pending.is_empty() || leaving) && !piled_up
     }
 
