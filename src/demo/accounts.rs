@@ -1,5 +1,5 @@
-//! Where the money went, by the books of everybody, once nothing is in flight any more: they agree to the last unit,
-//! or it is said in what they differ. Pure.
+//! Where the money went, by the books of everybody, once nothing is in flight any more: they agree to the
+//! last unit, or it is said in what they differ. Pure.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! The market of the demo: router, market maker, seller and buyers in this process, joined by links in memory. They are
-//! what `market`, `run` and `buy` run, each on threads of its own.
+//! The market of the demo: router, market maker, seller and buyers in this process, joined by links in
+//! memory. They are what `market`, `run` and `buy` run, each on threads of its own.
 
 use std::io;
 use std::sync::Arc;
@@ -150,8 +150,8 @@ impl Market {
         })
     }
 
-    /// Waits until nothing is in flight, then closes the market; gives everybody's books. What is still in flight
-    /// after the grace period is in them.
+    /// Waits until nothing is in flight, then closes the market; gives everybody's books. What is still in
+    /// flight after the grace period is in them.
     ///
     /// # Errors
     /// [`MarketError::Gone`].

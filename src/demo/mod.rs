@@ -1,4 +1,5 @@
-//! The demo: a whole data market in one process, with synthetic live data, and everybody's books compared at its end.
+//! The demo: a whole data market in one process, with synthetic live data, and everybody's books compared at
+//! its end.
 //!
 //! | module | what it holds |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! A market as a service: a router, and the market maker on it. It opens the books, starts the market maker, lets
-//! clients in, waits to be told to stop, and ends everything in order. The books are closed last.
+//! A market as a service: a router, and the market maker on it. It opens the books, starts the market maker,
+//! lets clients in, waits to be told to stop, and ends everything in order. The books are closed last.
 
 use std::future::Future;
 use std::io;
