@@ -128,10 +128,11 @@ impl Database {
 
     /// When the `n`th newest key of an API was made, Unix time in ns; 0 when there are fewer.
     fn nth_newest_key_ns(&self, api_id: ApiId, n: NonZeroU64) -> Result<u64, StoreError> {
-        // All in the index: the rows that are passed are not looked at.
+        // Found in the index: the rows that are passed are not looked at.
         let created_ns = self.one(
-            "SELECT id, created_ns FROM data_key WHERE api_id = ?1 AND sealed_key IS NOT NULL
-             ORDER BY created_ns DESC, key_id DESC LIMIT 1 OFFSET ?2",
+            "SELECT * FROM data_key WHERE id = (
+                 SELECT id FROM data_key WHERE api_id = ?1 AND sealed_key IS NOT NULL
+                 ORDER BY created_ns DESC, key_id DESC LIMIT 1 OFFSET ?2)",
             params![api_id.as_bytes(), i64::try_from(n.get() - 1).unwrap_or(i64::MAX)],
             "data_key",
             |row| row.created_ns(),
