@@ -169,7 +169,7 @@ impl Market {
         self.seller.stop(rest).await;
         self.maker.stop(rest).await;
         self.router.shutdown(rest).await;
-        Ok(accounts(observed))
+        Ok(books(observed))
     }
 
     /// Whether nothing is in flight. A payment that a buyer has given up on is taken up again.
@@ -236,7 +236,7 @@ fn spawn_buyers(options: Vec<BuyerOptions>) -> io::Result<(Vec<BuyerHandle>, one
 }
 
 /// Everybody's books, as they were observed.
-pub fn accounts(observed: Observed) -> Accounts {
+pub fn books(observed: Observed) -> Accounts {
     let (payment, paying) =
         observed.maker.channels.into_iter().partition(|channel| channel.kind == ChannelType::Payment);
     Accounts {
