@@ -232,6 +232,11 @@ impl Book {
         self.unassigned.iter().filter_map(first).collect()
     }
 
+    /// The first purchase that waits for a paying channel of a seller.
+    pub fn first_waiting(&self, seller: Address) -> Option<PurchaseId> {
+        self.unassigned.get(&seller)?.first().copied()
+    }
+
     /// Begins no sale over a paying channel for now.
     pub fn hold(&mut self, channel_id: ChannelId) {
         self.held.insert(channel_id);

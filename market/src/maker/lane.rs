@@ -32,7 +32,6 @@ enum Progress {
     Preparing,
     Ready,
     Calling,
-    InDoubt,
 }
 
 impl Lane {
@@ -43,7 +42,7 @@ impl Lane {
 
     /// A sale that was reserved before a restart: nobody knows whether it went out.
     pub fn restore(&mut self, seq: ChannelSeq) {
-        self.calls.insert(seq, Call { progress: Progress::InDoubt, repeated: true });
+        self.calls.insert(seq, Call { progress: Progress::Preparing, repeated: true });
     }
 
     /// A sale that was prepared can go out.
@@ -57,9 +56,10 @@ impl Lane {
             return Vec::new();
         }
         let at = |progress| move |(_, call): &(&ChannelSeq, &Call)| call.progress == progress;
-        let next: Vec<_> = match self.calls.iter().find(at(Progress::InDoubt)) {
+        let next: Vec<_> = match self.calls.iter().find(|(_, call)| call.repeated) {
             Some(_) if self.calls.iter().any(|call| at(Progress::Calling)(&call)) => Vec::new(),
-            Some((seq, _)) => vec![*seq],
+            Some((seq, call)) if call.progress == Progress::Ready => vec![*seq],
+            Some(_) => Vec::new(),
             None => {
                 let begun = self.calls.iter().skip_while(at(Progress::Calling));
                 begun.take_while(at(Progress::Ready)).map(|(seq, _)| *seq).collect()
@@ -85,15 +85,14 @@ impl Lane {
     /// No certain answer came. Gives how often that happened in a row.
     pub fn doubt(&mut self, seq: ChannelSeq) -> u32 {
         if let Some(call) = self.calls.get_mut(&seq) {
-            *call = Call { progress: Progress::InDoubt, repeated: true };
+            *call = Call { progress: Progress::Ready, repeated: true };
         }
         self.pause()
     }
 
     /// It was not even sent. Gives how often nothing came of calls in a row.
     pub fn not_sent(&mut self, seq: ChannelSeq) -> u32 {
-        let repeated = self.is_repeated(seq);
-        self.set(seq, if repeated { Progress::InDoubt } else { Progress::Ready });
+        self.set(seq, Progress::Ready);
         self.pause()
     }
 
@@ -185,6 +184,8 @@ mod tests {
         assert!(!lane.is_repeated(seq(1)));
         lane.restore(seq(2));
         lane.end(seq(1));
+        assert_eq!(lane.next(), [], "not before it is signed");
+        lane.ready(seq(2));
         assert_eq!(lane.next(), [seq(2)]);
         assert!(lane.is_repeated(seq(2)));
     }

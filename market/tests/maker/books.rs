@@ -111,7 +111,9 @@ impl World {
         (self.lanes, self.answers) = Default::default();
         for purchase in self.book.purchases() {
             if let Some(sale) = purchase.sale {
-                self.lanes.entry(sale.channel_id).or_default().restore(sale.state.seq);
+                let lane = self.lanes.entry(sale.channel_id).or_default();
+                lane.restore(sale.state.seq);
+                lane.ready(sale.state.seq);
             }
         }
         self.hold_doubtful();

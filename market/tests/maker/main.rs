@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
+mod actor;
 mod books;
+mod fake_realm;
 mod rejects;
 mod store;
 mod support;
