@@ -8,7 +8,7 @@ from typing import Any
 
 from common import component  # first: it chooses Twisted
 
-from autobahn.wamp.types import CallOptions, PublishOptions, SubscribeOptions
+from autobahn.wamp.types import CallOptions, PublishOptions, RegisterOptions, SubscribeOptions
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import blockingCallFromThread
@@ -25,16 +25,18 @@ def start_reactor() -> None:
 
 
 class Realm:
-    """An anonymous session."""
+    """A session: an anonymous one, or as somebody of keys.json."""
 
-    def __init__(self, url: str, serializer: str = "cbor") -> None:
+    def __init__(
+        self, url: str, serializer: str = "cbor", who: str | None = None, method: str = "cryptosign"
+    ) -> None:
         start_reactor()
-        self.session: Any = blockingCallFromThread(reactor, self._join, url, serializer)
+        peer = component(url, who, serializer, method=method)
+        self.session: Any = blockingCallFromThread(reactor, self._join, url, peer)
 
     @staticmethod
-    def _join(url: str, serializer: str) -> Deferred:
+    def _join(url: str, peer: Any) -> Deferred:
         joined: Deferred = Deferred()
-        peer = component(url, serializer=serializer)
 
         @peer.on_join
         def on_join(session: Any, _details: Any) -> None:
@@ -47,12 +49,14 @@ class Realm:
         peer.start(reactor).addBoth(ended)
         return joined.addTimeout(20, reactor)
 
-    def call(self, procedure: str, *args: Any, timeout: float = 30, **kwargs: Any) -> Any:
+    def call(
+        self, procedure: str, *args: Any, timeout: float = 30, on_progress: Any = None, **kwargs: Any
+    ) -> Any:
         """Call a procedure; an ERROR raises autobahn's ApplicationError."""
 
         def call() -> Deferred:
             # The router is told the time-out as well, but only this side's is sure to end the call.
-            options = CallOptions(timeout=int(timeout * 1000))
+            options = CallOptions(timeout=int(timeout * 1000), on_progress=on_progress)
             return self.session.call(procedure, *args, options=options, **kwargs).addTimeout(timeout, reactor)
 
         return blockingCallFromThread(reactor, call)
@@ -61,13 +65,20 @@ class Realm:
         options = PublishOptions(acknowledge=True)
         blockingCallFromThread(reactor, lambda: self.session.publish(topic, *args, options=options))
 
+    def register(self, procedure: str, endpoint: Any, **options: Any) -> None:
+        """Serve a procedure; the endpoint runs in Twisted's thread."""
+        options = RegisterOptions(**options)
+        blockingCallFromThread(reactor, lambda: self.session.register(endpoint, procedure, options=options))
+
     def collect(self, topic: str) -> "Events":
         """Subscribe to the topic and everything below it."""
         return Events(self, topic)
 
     def leave(self) -> None:
+        """Leave, and wait until the router has said goodbye."""
         if self.session.is_attached():
             reactor.callFromThread(self.session.leave)
+            wait_until("the session is over", lambda: not self.session.is_attached())
 
 
 class Events(list):

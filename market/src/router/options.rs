@@ -34,10 +34,11 @@ pub struct RouterOptions {
     pub max_message_bytes: usize,
     /// How much structure a message may have. Default: 64 levels and 100,000 values.
     pub limits: Limits,
-    /// How many messages may wait to be read by a client. One that has more waiting is disconnected. Default:
-    /// 4096.
+    /// How many messages may wait to be read by a client; one that has more waiting is disconnected. It
+    /// should have room for an answer to each call and for each invocation beside the events. Default:
+    /// 16,384.
     pub max_queued_messages: usize,
-    /// How many messages may wait to be read by a client before events are left out. Default: 2048.
+    /// How many messages may wait to be read by a client before events are left out. Default: 4096.
     pub max_queued_events: usize,
     /// How many bytes may wait to be read by a client: events beyond half of it are left out, and a client
     /// with more waiting is disconnected. One message is let through in any case. Default: 32 MiB.
@@ -170,8 +171,8 @@ impl RouterOptions {
             ping_timeout: Duration::from_secs(10),
             max_message_bytes: 4 << 20,
             limits: Limits { max_items: 100_000, ..Limits::default() },
-            max_queued_messages: 4096,
-            max_queued_events: 2048,
+            max_queued_messages: 16_384,
+            max_queued_events: 4096,
             max_queued_bytes: 32 << 20,
             bounds: Bounds::default(),
         }

@@ -190,6 +190,10 @@ impl RealmTask {
 
     fn send(&mut self, to: u64, message: Message) {
         let Some(outlet) = self.outlets.get(&to) else { return };
+        // It is of use at once or not at all, and a caller that leaves brings one for each of its calls.
+        if matches!(message, Message::Interrupt { .. }) && !self.has_room(outlet) {
+            return;
+        }
         let undelivered = Undelivered::of(&message);
         match outlet.serializer.encode(message.into_elements()) {
             Ok(bytes) => {
@@ -227,14 +231,17 @@ impl RealmTask {
             }
             let bytes = serializer.encode(message.clone().into_elements()).map(Bytes::from);
             for outlet in outlets {
-                let has_room = outlet.queue.capacity() > self.spared_places
-                    && outlet.queued_bytes() <= self.max_queued_bytes / 2;
                 match &bytes {
-                    Ok(bytes) if has_room && outlet.put(bytes.clone()) => {}
+                    Ok(bytes) if self.has_room(outlet) && outlet.put(bytes.clone()) => {}
                     _ => self.counters.dropped_events.count(),
                 }
             }
         }
+    }
+
+    /// Whether there is room for what may be left out.
+    fn has_room(&self, outlet: &Outlet) -> bool {
+        outlet.queue.capacity() > self.spared_places && outlet.queued_bytes() <= self.max_queued_bytes / 2
     }
 
     fn expel(&mut self, session: u64, message: Message) {

@@ -3,5 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests")]
 
+mod bad_peers;
+mod calls;
+mod chance;
+mod events;
+mod floor;
+mod raw;
 mod sessions;
 mod support;

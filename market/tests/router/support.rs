@@ -88,7 +88,10 @@ impl Router {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(Duration::from_secs(20), seen).await.unwrap_or_else(|_| panic!("in vain: {what}"))
+        match timeout(Duration::from_secs(20), seen).await {
+            Ok(status) => status,
+            Err(_) => panic!("in vain: {what}, but {:?}", self.handle.observe().await),
+        }
     }
 }
 

@@ -39,13 +39,19 @@ XBR = 10**18  # one XBR token in its smallest unit
 
 
 def component(
-    url: str, who: str | None = None, serializer: str = "cbor", realm: str = "realm1", retries: int = 0
+    url: str,
+    who: str | None = None,
+    serializer: str = "cbor",
+    realm: str = "realm1",
+    retries: int = 0,
+    method: str = "cryptosign",
 ) -> Component:
-    """An Autobahn component that joins the realm as `who` of keys.json by cryptosign, or else anonymously."""
-    fields = {field: KEYS[who]["cryptosign"][field] for field in ("authid", "privkey")} if who else {}
+    """An Autobahn component that joins the realm as `who` of keys.json, by cryptosign or ticket, or anonymously."""
+    secret = {"cryptosign": "privkey", "ticket": "ticket"}[method]
+    fields = {field: KEYS[who][method][field] for field in ("authid", secret)} if who else {}
     transport = {"type": "websocket", "url": url, "serializers": [serializer], "max_retries": retries}
     transport |= {"initial_retry_delay": 0.3, "max_retry_delay": 1.0}
-    authentication = {"cryptosign": fields} if who else {"anonymous": {}}
+    authentication = {method: fields} if who else {"anonymous": {}}
     return Component(transports=[transport], realm=realm, authentication=authentication)
 
 

@@ -21,7 +21,7 @@ use xbr_wamp::session::later;
 use xbr_wamp::{Match, uri};
 
 use super::request::{Options, check, limit};
-use super::{Realm, Refusal, Violation, convert, error};
+use super::{Fault, Realm, Refusal, Violation, convert, error};
 use crate::router::permissions::Action;
 
 /// Why a registration was taken from a callee, as Crossbar says it.
@@ -72,17 +72,10 @@ impl Realm {
         &mut self,
         session: u64,
         request: u64,
-        options: &Dict,
+        options: &Options<'_>,
         procedure: String,
-    ) -> Result<(), Violation> {
-        let checked = self.check_register(session, &Options(options), &procedure);
-        let (matching, invoke, force) = match checked {
-            Ok(checked) => checked,
-            Err(refusal) => {
-                self.refuse(session, code::REGISTER, request, &refusal);
-                return Ok(());
-            }
-        };
+    ) -> Result<(), Fault> {
+        let (matching, invoke, force) = self.check_register(session, options, &procedure)?;
         if force {
             self.revoke(&procedure, matching);
         }
@@ -91,8 +84,7 @@ impl Realm {
             ("invoke", Some(RoutedValue::str(invoke))),
         ]);
         let register = Register { request_id: convert::id(request), options, procedure };
-        let answer = self.ask_dealer(session, &register)?;
-        if let Some((to, answer)) = answer {
+        if let Some((to, answer)) = self.ask_dealer(session, &register)? {
             if let (Message::Registered { registration, .. }, Some(member)) =
                 (&answer, self.members.get_mut(&session))
             {
@@ -146,12 +138,7 @@ impl Realm {
         }
     }
 
-    pub(super) fn unregister(
-        &mut self,
-        session: u64,
-        request: u64,
-        registration: u64,
-    ) -> Result<(), Violation> {
+    pub(super) fn unregister(&mut self, session: u64, request: u64, registration: u64) -> Result<(), Fault> {
         let (request_id, registration_id) = (convert::id(request), convert::id(registration));
         let answer = self.ask_dealer(session, &Unregister { request_id, registration_id })?;
         if let Some(member) = self.members.get_mut(&session) {
@@ -168,28 +155,22 @@ impl Realm {
         now: Instant,
         session: u64,
         request: u64,
-        options: &Dict,
+        options: &Options<'_>,
         procedure: String,
         payload: Payload,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), Fault> {
         if self.calls.contains_key(&(session, request)) {
-            return Err(Violation::RequestInUse);
+            return Err(Violation::RequestInUse.into());
         }
-        let checked = self.check_call(session, &Options(options), &procedure);
-        let (options, receive_progress, timeout) = match checked {
-            Ok(checked) => checked,
-            Err(refusal) => {
-                self.refuse(session, code::CALL, request, &refusal);
-                return Ok(());
-            }
-        };
-        let request_id = convert::id(request);
-        let call = Call { request_id, options, procedure, args: None, kwargs: None };
+        let (options, receive_progress, timeout) = self.check_call(session, options, &procedure)?;
+        let call = Call { request_id: convert::id(request), options, procedure, args: None, kwargs: None };
         match self.ask_dealer(session, &call)? {
             Some((callee, Message::Invocation { request: invocation, registration, details, .. })) => {
                 let deadline = later(now, timeout);
-                let pending = Pending { caller: session, request, callee, receive_progress, deadline };
-                self.begin(invocation, pending);
+                self.begin(
+                    invocation,
+                    Pending { caller: session, request, callee, receive_progress, deadline },
+                );
                 let busy = self.members.get(&callee).map_or(0, |member| member.invocations);
                 if busy > self.bounds.max_calls {
                     let text = "too many invocations wait for the callee".to_owned();
@@ -238,11 +219,11 @@ impl Realm {
         &mut self,
         session: u64,
         invocation: u64,
-        options: &Dict,
+        options: &Options<'_>,
         payload: Payload,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), Fault> {
         let Some(receive_progress) = self.expected_from(session, invocation)? else { return Ok(()) };
-        let progress = match Options(options).flag("progress") {
+        let progress = match options.flag("progress") {
             Ok(progress) => progress,
             Err(refusal) => {
                 self.conclude(invocation, refusal.uri(), format!("callee's {refusal}"));
@@ -272,7 +253,7 @@ impl Realm {
         invocation: u64,
         uri: &str,
         payload: Payload,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), Fault> {
         if self.expected_from(session, invocation)?.is_none() {
             return Ok(());
         }
@@ -285,9 +266,9 @@ impl Realm {
         Ok(())
     }
 
-    pub(super) fn cancel(&mut self, session: u64, request: u64, options: &Dict) -> Result<(), Violation> {
+    pub(super) fn cancel(&mut self, session: u64, request: u64, options: &Options<'_>) -> Result<(), Fault> {
         let modes = ["killnowait", "kill", "skip"];
-        let mode = Options(options).word("mode", &modes, "skip, kill or killnowait");
+        let mode = options.word("mode", &modes, "skip, kill or killnowait");
         let mode = mode.map_err(|_| Violation::CancelMode)?;
         // The answer may have crossed the cancellation.
         let Some(invocation) = self.calls.get(&(session, request)).copied() else { return Ok(()) };
@@ -422,10 +403,9 @@ impl Realm {
         session: u64,
         message: &dyn Routed,
     ) -> Result<Option<(u64, Message)>, Violation> {
-        let unroutable = || Violation::Unroutable { message: "message" };
-        let routed = self.dealer.receive_message(convert::id(session), message).map_err(|_| unroutable())?;
-        let Some(routed) = routed else { return Ok(None) };
-        let message = convert::message(routed.message.as_ref()).ok_or_else(unroutable)?;
+        let routed = self.dealer.receive_message(convert::id(session), message);
+        let Some(routed) = routed.map_err(|_| Violation::Unroutable)? else { return Ok(None) };
+        let message = convert::message(routed.message.as_ref()).ok_or(Violation::Unroutable)?;
         Ok(Some((routed.recipient.unsigned_abs(), message)))
     }
 }

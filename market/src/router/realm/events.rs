@@ -6,10 +6,10 @@ use wampproto::messages::subscribe::Subscribe;
 use wampproto::messages::types::Value as RoutedValue;
 use wampproto::messages::unsubscribe::Unsubscribe;
 use xbr_wamp::Match;
-use xbr_wamp::message::{Dict, Message, Payload, code};
+use xbr_wamp::message::{Message, Payload};
 
 use super::request::{Options, check, limit};
-use super::{Delivery, Realm, Refusal, Violation, convert};
+use super::{Delivery, Fault, Realm, Refusal, Violation, convert};
 use crate::router::permissions::Action;
 
 impl Realm {
@@ -17,19 +17,13 @@ impl Realm {
         &mut self,
         session: u64,
         request: u64,
-        options: &Dict,
+        options: &Options<'_>,
         topic: String,
-    ) -> Result<(), Violation> {
-        let matching = match self.check_subscribe(session, &Options(options), &topic) {
-            Ok(matching) => matching,
-            Err(refusal) => {
-                self.refuse(session, code::SUBSCRIBE, request, &refusal);
-                return Ok(());
-            }
-        };
+    ) -> Result<(), Fault> {
+        let matching = self.check_subscribe(session, options, &topic)?;
         let options = convert::options([("match", Some(RoutedValue::str(matching.as_str())))]);
-        let subscribe = Subscribe { request_id: convert::id(request), options, topic };
-        let answer = self.ask_broker(session, &subscribe)?;
+        let answer =
+            self.ask_broker(session, &Subscribe { request_id: convert::id(request), options, topic })?;
         if let (Message::Subscribed { subscription, .. }, Some(member)) =
             (&answer, self.members.get_mut(&session))
         {
@@ -51,12 +45,7 @@ impl Realm {
         Ok(matching)
     }
 
-    pub(super) fn unsubscribe(
-        &mut self,
-        session: u64,
-        request: u64,
-        subscription: u64,
-    ) -> Result<(), Violation> {
+    pub(super) fn unsubscribe(&mut self, session: u64, request: u64, subscription: u64) -> Result<(), Fault> {
         let (request_id, subscription_id) = (convert::id(request), convert::id(subscription));
         let answer = self.ask_broker(session, &Unsubscribe { request_id, subscription_id })?;
         if let Some(member) = self.members.get_mut(&session) {
@@ -70,23 +59,14 @@ impl Realm {
         &mut self,
         session: u64,
         request: u64,
-        options: &Dict,
+        options: &Options<'_>,
         topic: String,
-        payload: Payload,
-    ) -> Result<(), Violation> {
-        let options = match self.check_publish(session, &Options(options), &topic) {
-            Ok(options) => options,
-            Err(refusal) => {
-                // Without being asked for, nothing may be answered to a publication.
-                if Options(options).flag("acknowledge") == Ok(true) {
-                    self.refuse(session, code::PUBLISH, request, &refusal);
-                }
-                return Ok(());
-            }
-        };
+        payload: &Payload,
+    ) -> Result<(), Fault> {
+        let options = self.check_publish(session, options, &topic)?;
         let publish = Publish { request_id: convert::id(request), options, topic, args: None, kwargs: None };
         let published = self.broker.receive_publish(convert::id(session), &publish);
-        let published = published.map_err(|_| Violation::Unroutable { message: "PUBLISH" })?;
+        let published = published.map_err(|_| Violation::Unroutable)?;
         for event in published.events {
             let Some(Message::Event { subscription, publication, details, .. }) =
                 convert::message(event.event.as_ref())
@@ -137,8 +117,8 @@ impl Realm {
 
     /// What the broker has to say to a message of a session.
     fn ask_broker(&mut self, session: u64, message: &dyn Routed) -> Result<Message, Violation> {
-        let unroutable = || Violation::Unroutable { message: "message" };
-        let routed = self.broker.receive_message(convert::id(session), message).map_err(|_| unroutable())?;
-        convert::message(routed.message.as_ref()).ok_or_else(unroutable)
+        let routed = self.broker.receive_message(convert::id(session), message);
+        let routed = routed.map_err(|_| Violation::Unroutable)?;
+        convert::message(routed.message.as_ref()).ok_or(Violation::Unroutable)
     }
 }

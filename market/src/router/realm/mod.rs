@@ -23,7 +23,7 @@ use wampproto::dealer::Dealer;
 use wampproto::types::SessionDetails;
 use wampproto::uris;
 use xbr_core::Value;
-use xbr_wamp::message::{Dict, MAX_ID, Message, Payload};
+use xbr_wamp::message::{Dict, MAX_ID, Message, Payload, code};
 
 pub use calls::Undelivered;
 pub use request::Refusal;
@@ -31,6 +31,7 @@ pub use request::Refusal;
 use super::options::{Bounds, RealmOptions};
 use super::permissions::Role;
 use calls::Pending;
+use request::Options;
 
 /// Somebody who was let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,12 +105,24 @@ pub enum Violation {
     /// CANCEL has no answer that could say it otherwise.
     #[error("call cannot be canceled in that way")]
     CancelMode,
-    /// The routing crate would not take it.
-    #[error("{message} cannot be routed")]
-    Unroutable {
-        /// The name of the message.
-        message: &'static str,
-    },
+    /// The dealer or the broker would not take it.
+    #[error("message cannot be routed")]
+    Unroutable,
+}
+
+/// What keeps a message from being routed.
+#[derive(Debug, Error)]
+enum Fault {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Violated(#[from] Violation),
+}
+
+/// What a refusal is the answer to. Without being asked for, nothing may be answered to a publication.
+struct Asked {
+    request_type: u64,
+    request: u64,
 }
 
 /// How much there is of everything.
@@ -211,42 +224,49 @@ impl Realm {
         if !self.members.contains_key(&session) {
             return;
         }
-        if let Err(violation) = self.route(now, session, message) {
-            self.leave(session);
-            let message = abort(uris::PROTOCOL_VIOLATION, violation.to_string());
-            self.deliveries.push_back(Delivery::Expel { session, message });
+        let asked = Asked::of(&message);
+        match self.route(now, session, message) {
+            Ok(()) => {}
+            Err(Fault::Refused(refusal)) => {
+                if let Some(Asked { request_type, request }) = asked {
+                    self.deliver(session, error(request_type, request, refusal.uri(), refusal.to_string()));
+                }
+            }
+            Err(Fault::Violated(violation)) => {
+                self.leave(session);
+                let message = abort(uris::PROTOCOL_VIOLATION, violation.to_string());
+                self.deliveries.push_back(Delivery::Expel { session, message });
+            }
         }
     }
 
-    fn route(&mut self, now: Instant, session: u64, message: Message) -> Result<(), Violation> {
+    fn route(&mut self, now: Instant, session: u64, message: Message) -> Result<(), Fault> {
         check_ids(&message)?;
         match message {
             Message::Call { request, options, procedure, payload } => {
-                self.call(now, session, request, &options, procedure, payload)
+                self.call(now, session, request, &Options(&options), procedure, payload)
             }
-            Message::Yield { request, options, payload } => self.yielded(session, request, &options, payload),
-            Message::Error {
-                request_type: xbr_wamp::message::code::INVOCATION,
-                request,
-                error,
-                payload,
-                ..
-            } => self.failed(session, request, &error, payload),
-            Message::Cancel { request, options } => self.cancel(session, request, &options),
+            Message::Yield { request, options, payload } => {
+                self.yielded(session, request, &Options(&options), payload)
+            }
+            Message::Error { request_type: code::INVOCATION, request, error, payload, .. } => {
+                self.failed(session, request, &error, payload)
+            }
+            Message::Cancel { request, options } => self.cancel(session, request, &Options(&options)),
             Message::Register { request, options, procedure } => {
-                self.register(session, request, &options, procedure)
+                self.register(session, request, &Options(&options), procedure)
             }
             Message::Unregister { request, registration } => self.unregister(session, request, registration),
             Message::Publish { request, options, topic, payload } => {
-                self.publish(session, request, &options, topic, payload)
+                self.publish(session, request, &Options(&options), topic, &payload)
             }
             Message::Subscribe { request, options, topic } => {
-                self.subscribe(session, request, &options, topic)
+                self.subscribe(session, request, &Options(&options), topic)
             }
             Message::Unsubscribe { request, subscription } => {
                 self.unsubscribe(session, request, subscription)
             }
-            other => Err(Violation::Unexpected { message: other.name() }),
+            other => Err(Violation::Unexpected { message: other.name() }.into()),
         }
     }
 
@@ -273,10 +293,6 @@ impl Realm {
     fn deliver(&mut self, to: u64, message: Message) {
         self.deliveries.push_back(Delivery::Message { to, message });
     }
-
-    fn refuse(&mut self, to: u64, request_type: u64, request: u64, refusal: &Refusal) {
-        self.deliver(to, error(request_type, request, refusal.uri(), refusal.to_string()));
-    }
 }
 
 impl fmt::Debug for Realm {
@@ -287,19 +303,38 @@ impl fmt::Debug for Realm {
 
 fn check_ids(message: &Message) -> Result<(), Violation> {
     let (first, second) = match *message {
+        Message::Unregister { request, registration: second }
+        | Message::Unsubscribe { request, subscription: second } => (Some(request), Some(second)),
+        ref other => (request_of(other), None),
+    };
+    let valid = [first, second].into_iter().flatten().all(|id| (1..=MAX_ID).contains(&id));
+    if valid { Ok(()) } else { Err(Violation::InvalidId { message: message.name() }) }
+}
+
+fn request_of(message: &Message) -> Option<u64> {
+    match *message {
         Message::Call { request, .. }
         | Message::Yield { request, .. }
         | Message::Error { request, .. }
         | Message::Cancel { request, .. }
         | Message::Register { request, .. }
+        | Message::Unregister { request, .. }
         | Message::Publish { request, .. }
-        | Message::Subscribe { request, .. } => (request, None),
-        Message::Unregister { request, registration } => (request, Some(registration)),
-        Message::Unsubscribe { request, subscription } => (request, Some(subscription)),
-        _ => return Ok(()),
-    };
-    let valid = [Some(first), second].into_iter().flatten().all(|id| (1..=MAX_ID).contains(&id));
-    if valid { Ok(()) } else { Err(Violation::InvalidId { message: message.name() }) }
+        | Message::Subscribe { request, .. }
+        | Message::Unsubscribe { request, .. } => Some(request),
+        _ => None,
+    }
+}
+
+impl Asked {
+    fn of(message: &Message) -> Option<Self> {
+        if let Message::Publish { options, .. } = message
+            && Options(options).flag("acknowledge") != Ok(true)
+        {
+            return None;
+        }
+        request_of(message).map(|request| Self { request_type: message.code(), request })
+    }
 }
 
 /// An ERROR with a text as its only argument.
