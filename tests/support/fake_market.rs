@@ -30,6 +30,8 @@ pub struct FakeMarket {
     pub marketmaker: Address,
     /// Where each channel stands by its books.
     pub channels: BTreeMap<ChannelId, ChannelState>,
+    /// What its figures say is reserved for sales in flight.
+    pub inflight: Amount,
     /// The channel that `get_active_paying_channel` answers with.
     pub active: Option<ChannelId>,
     pub told: Vec<Told>,
@@ -48,6 +50,7 @@ impl Default for FakeMarket {
         Self {
             marketmaker: market_maker().address(),
             channels: [(CHANNEL, state(1, 1000))].into(),
+            inflight: Amount::ZERO,
             active: Some(CHANNEL),
             told: Vec::new(),
             offers: Vec::new(),
@@ -181,7 +184,7 @@ answers! {
     FetchChannel => ChannelInfo, |market, it| market.info(it.channel_id);
     FetchBalance => ChannelBalance, |market, it| {
         let state = market.channels.get(&it.channel_id).ok_or(refused("crossbar.error.no_such_object"))?;
-        Ok(ChannelBalance { remaining: state.balance, inflight: Amount::ZERO, seq: state.seq })
+        Ok(ChannelBalance { remaining: state.balance, inflight: market.inflight, seq: state.seq })
     };
     PlaceOffer => (), |market, it| {
         market.told.push(Told::Offered(it.offer.key_id));
