@@ -13,6 +13,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use support::chance::Chance;
 use support::{CHANNEL, StoppedClock, buyer, seller_key, state, terms_of};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -35,23 +36,6 @@ const FORGED: Signature = Signature::new([2; 65]);
 
 type SaleOutcome = (SellRequest, Result<SellReceipt, SaleReject>);
 type CloseOutcome = (CloseRequest, Result<CloseReceipt, CloseReject>);
-
-/// Numbers that look random and come again with the same seed (splitmix64).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-
-    fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
-        let count = u64::try_from(items.len()).unwrap();
-        (count > 0).then(|| &items[usize::try_from(self.below(count)).unwrap()])
-    }
-}
 
 /// A market maker that never contradicts itself, those who do, and a ledger in between.
 struct World {

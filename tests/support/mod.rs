@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test uses its own part")]
 #![allow(missing_docs, unreachable_pub, missing_debug_implementations, reason = "a module of tests")]
 
+pub mod chance;
 pub mod fake_market;
 
 use std::collections::BTreeMap;
