@@ -2,18 +2,23 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use xbr_core::{Address, Amount, ChannelId};
+
+use crate::config::Member;
 
 /// What the help ends with.
 const EPILOGUE: &str = "\
 Examples:
-  xbr-seller keygen --out seller.key       make the key that you sell with
+  xbr-seller demo                          see a whole data market at work
+  xbr-seller keygen --out seller.key       make the key that you sell with, buy with, or make a market with
   xbr-seller config check seller.toml      see what is wrong before it matters
   xbr-seller run --config seller.toml      sell, until SIGTERM or SIGINT
   tail -f prices.jsonl | xbr-seller run --config seller.toml
                                            sell what another program writes, a JSON value a line
   xbr-seller buy --config buyer.toml | jq .payload
                                            buy what others sell, a JSON value a line
+  xbr-seller market --config market.toml   let others sell and buy
 
 Every key of the configuration can be overridden by the environment:
   XBR_SELLER__MARKET__URL=wss://market.example/ws xbr-seller run --config seller.toml
@@ -35,8 +40,12 @@ pub struct Cli {
 pub enum Command {
     /// Sell, until SIGTERM or SIGINT
     Run(RunArgs),
+    /// See a whole data market at work, in this process and with nothing else installed
+    Demo(DemoArgs),
     /// Buy, and print decrypted events as JSON, one a line, until SIGTERM or SIGINT
     Buy(BuyArgs),
+    /// Serve a market, that is a router and a market maker, until SIGTERM or SIGINT
+    Market(MarketArgs),
     /// Make a key in a new file that only you can read
     Keygen(KeygenArgs),
     /// Look into a configuration
@@ -52,6 +61,48 @@ pub struct RunArgs {
     pub config: PathBuf,
 }
 
+/// What the help of `demo` ends with.
+const DEMO_EPILOGUE: &str = "\
+Examples:
+  xbr-seller demo                          watch keys rotate and being sold; Ctrl-C ends with everybody's accounts
+  xbr-seller demo --feed prices.jsonl      sell the lines of a file of yours as well
+  xbr-seller demo --dir market             keep keys and stores: the next time everybody goes on from there
+  xbr-seller demo --sales 10000 --json     how fast is it? one JSON object at the end
+
+Everybody keeps books of their own: the buyers of what they spent, the market maker of what it received and paid, the
+seller of what it earned. At the end they are compared, and must agree to the last unit of 10^-18 XBR.
+
+Exit codes: 0 the accounts agree, 1 they differ or something failed, 2 bad configuration or command line.";
+
+/// `demo`
+#[derive(Debug, Args)]
+#[command(after_help = DEMO_EPILOGUE)]
+pub struct DemoArgs {
+    /// A configuration file; config/demo.toml is the one that is built in
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Sell the lines of this file as well, a JSON value each
+    #[arg(long, value_name = "FILE")]
+    pub feed: Option<PathBuf>,
+    /// Keep keys and stores in this folder
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// End after so many sales, made as fast as they can be: each event has a key of its own
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub sales: Option<u64>,
+    /// How many purchases may be in flight, that is how many buyers there are [default: as configured, and 64 with
+    /// --sales]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub in_flight: Option<u16>,
+    /// Show nothing, and print the summary as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Let so many of a thousand purchases fail: bad buyer keys, unknown keys, a seller that restarts
+    #[arg(long, value_name = "PERMILLE", default_value_t = 0, hide = true,
+          value_parser = clap::value_parser!(u16).range(..=900))]
+    pub fail: u16,
+}
+
 /// `buy`
 #[derive(Debug, Args)]
 pub struct BuyArgs {
@@ -61,6 +112,88 @@ pub struct BuyArgs {
     /// End after so many events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
+}
+
+/// What the help of `market` ends with.
+const MARKET_EPILOGUE: &str = "\
+Examples:
+  xbr-seller keygen --out market.key       make the market maker's key
+  xbr-seller market --config market.toml   serve the market
+  xbr-seller market channel open --config market.toml --buyer 0x1234… --amount 1000
+                                           open a channel in the running market; --seller for one to a seller
+  xbr-seller market channel list --config market.toml
+                                           where the channels of the configuration stand
+
+There is no blockchain behind it: what a channel holds is what the operator says, and who owns what is in the states
+that both sides have signed.";
+
+/// `market`
+#[derive(Debug, Args)]
+#[command(after_help = MARKET_EPILOGUE)]
+pub struct MarketArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "XBR_SELLER_CONFIG", global = true)]
+    pub config: Option<PathBuf>,
+    /// What to do with a market that runs; nothing: serve one.
+    #[command(subcommand)]
+    pub command: Option<MarketCommand>,
+}
+
+/// `market …`
+#[derive(Debug, Subcommand)]
+pub enum MarketCommand {
+    /// Open, list and close the channels of the running market
+    #[command(subcommand)]
+    Channel(ChannelCommand),
+}
+
+/// `market channel …`
+#[derive(Debug, Subcommand)]
+pub enum ChannelCommand {
+    /// Open a channel: money that a buyer can spend, or that a seller can be paid with
+    #[command(group = ArgGroup::new("who").required(true).args(["buyer", "seller"]))]
+    Open {
+        /// For whom.
+        #[command(flatten)]
+        member: MemberArgs,
+        /// What is put into it, in XBR
+        #[arg(long, value_name = "XBR")]
+        amount: Amount,
+    },
+    /// List the channels of somebody, or of everybody whom the configuration names
+    List {
+        /// Whose.
+        #[command(flatten)]
+        member: MemberArgs,
+    },
+    /// Close a channel at the state at which it stands, for its delegate
+    Close {
+        /// The channel
+        #[arg(long, value_name = "UUID")]
+        channel: ChannelId,
+        /// The delegate's key
+        #[arg(long, value_name = "FILE")]
+        key_file: PathBuf,
+    },
+}
+
+/// Whose channels.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct MemberArgs {
+    /// A buyer's delegate
+    #[arg(long, value_name = "ADDRESS")]
+    pub buyer: Option<Address>,
+    /// A seller's delegate
+    #[arg(long, value_name = "ADDRESS")]
+    pub seller: Option<Address>,
+}
+
+impl MemberArgs {
+    /// Whose channels; `None` when nobody is named.
+    pub fn member(&self) -> Option<Member> {
+        self.buyer.map(Member::Buyer).or(self.seller.map(Member::Seller))
+    }
 }
 
 /// `keygen`

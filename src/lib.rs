@@ -7,6 +7,7 @@ pub mod config;
 pub mod consumer;
 pub mod demo;
 pub mod feed;
+pub mod host;
 pub mod logging;
 pub mod private_file;
 pub mod process;

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use xbr_core::Amount;
-use xbr_seller::config::{BuyConfig, Config, ConfigError, Environment, FeedSource, LogFormat};
+use xbr_seller::config::{
+    BuyConfig, Config, ConfigError, DemoConfig, Environment, FeedSource, HostConfig, LogFormat,
+};
 use xbr_wamp::{Invoke, Serializer};
 
 const API_ID: &str = "627f1b5c-58c2-43b1-8422-a34f7d3f5a04";
@@ -67,7 +69,7 @@ fn every_bundled_configuration_is_read() {
             count += 1;
         }
     }
-    assert!(count > 1);
+    assert_eq!(count, 4);
 }
 
 /// By the parser of its kind, which its name tells.
@@ -75,6 +77,8 @@ fn parse_any(path: &Path, text: &str) -> Result<(), ConfigError> {
     let environment = Environment::default();
     match path.file_stem().and_then(|stem| stem.to_str()) {
         Some("buyer") => BuyConfig::parse(path, text, &environment).map(drop),
+        Some("demo") => DemoConfig::parse(path, text, &environment).map(drop),
+        Some("market") => HostConfig::parse(path, text, &environment).map(drop),
         _ => Config::parse(path, text, &environment).map(drop),
     }
 }

@@ -73,7 +73,10 @@ fn folder() -> TempDir {
 #[test]
 fn config_check_knows_every_kind_of_file() {
     let folder = folder();
-    for (config, told) in [("seller.toml", "seller:  0x"), ("buyer.toml", "buyer:   0x")] {
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/config/demo.toml");
+    for (config, told) in
+        [("seller.toml", "seller:  0x"), ("buyer.toml", "buyer:   0x"), (demo, "sensor:  a4ad2a2b")]
+    {
         let checked = output(&folder, &["config", "check", config]);
         assert!(checked.status.success() && said(&checked).contains(told), "{}", said(&checked));
     }
@@ -211,7 +214,16 @@ fn stop_in_time(child: &mut std::process::Child, signal: &str) {
 fn the_help_teaches() {
     let folder = TempDir::new().unwrap();
     let help = said(&output(&folder, &["--help"]));
-    for word in ["keygen", "config check", "Examples:", "Exit codes:", "XBR_SELLER__MARKET__URL"] {
+    for word in [
+        "demo",
+        "buy",
+        "market",
+        "keygen",
+        "config check",
+        "Examples:",
+        "Exit codes:",
+        "XBR_SELLER__MARKET__URL",
+    ] {
         assert!(help.contains(word), "{word} in {help}");
     }
     assert!(said(&output(&folder, &["--version"])).starts_with("xbr-seller "));

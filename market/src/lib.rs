@@ -1,10 +1,10 @@
-//! A data market to embed: router, market maker and buyer.
+//! The other side of a data market, to embed: the buyer, the market maker and a WAMP router.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`buyer`] | the buyer: buys the keys of encrypted events and decrypts them |
-//! | [`maker`] | the market maker: channels, offers and purchases |
-//! | [`router`] | a WAMP router, which knows nothing of what it is used for |
+//! | [`maker`] | the market maker: pays sellers for the keys that buyers pay it for |
+//! | [`router`] | a WAMP router: realms, authentication, permissions, routing |
 #![forbid(unsafe_code)]
 
 pub mod buyer;

@@ -3,17 +3,23 @@
 use std::io::{self, Write};
 
 use thiserror::Error;
+use xbr_core::crypto::KeyError;
 
 use crate::cli::{Cli, Command, ConfigCommand};
 use crate::config::ConfigError;
 use crate::consumer::ConsumerError;
+use crate::demo::DemoError;
+use crate::host::HostError;
+use crate::host::operator::OperatorError;
 use crate::logging::LogError;
 use crate::private_file::SecretFileError;
 use crate::service::ServiceError;
 
 mod buy;
 mod check;
+mod demo;
 mod keygen;
+mod market;
 mod run;
 
 /// Why a command failed, and with that its exit code.
@@ -28,6 +34,26 @@ pub enum Failure {
     /// The buyer did not start, or ended by itself.
     #[error(transparent)]
     Consumer(#[from] ConsumerError),
+    /// The market did not start, or ended by itself.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The operator of a market cannot do something.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+    /// A file holds no key.
+    #[error("{path} holds no key: {error}")]
+    NoKey {
+        /// The file.
+        path: String,
+        /// Why.
+        error: KeyError,
+    },
+    /// The demo failed.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    /// The accounts of a demo differ.
+    #[error("the accounts differ in {0} points")]
+    Disagree(usize),
     /// A key cannot be written.
     #[error(transparent)]
     KeyFile(#[from] SecretFileError),
@@ -49,6 +75,7 @@ impl Failure {
             Self::Config(_) => 2,
             Self::Service(error) if error.is_failed_start() => 3,
             Self::Consumer(error) if error.is_failed_start() => 3,
+            Self::Host(error) if error.is_failed_start() => 3,
             _ => 1,
         }
     }
@@ -58,6 +85,7 @@ impl Failure {
         match self {
             Self::Service(error) => tracing::error!(advice = error.advice(), "cannot sell: {error}"),
             Self::Consumer(error) => tracing::error!(advice = error.advice(), "cannot buy: {error}"),
+            Self::Host(error) => tracing::error!(advice = error.advice(), "cannot serve: {error}"),
             // Whoever closed standard error does not want to know.
             other => drop(writeln!(io::stderr(), "xbr-seller: {other}")),
         }
@@ -72,6 +100,8 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(args) => run::execute(&args),
         Command::Buy(args) => buy::execute(&args),
+        Command::Demo(args) => demo::execute(&args),
+        Command::Market(args) => market::execute(&args),
         Command::Keygen(args) => keygen::execute(&args),
         Command::Config(ConfigCommand::Check { file }) => check::execute(&file),
     }

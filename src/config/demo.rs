@@ -11,7 +11,7 @@ use super::problem::ConfigError;
 use super::read::{Reader, collect};
 use super::section::{Located, Section, duration, integer, word};
 use super::{Environment, LogConfig, parse, read_file};
-use crate::demo::sensor::SensorKind;
+use crate::feed::sensor::SensorKind;
 
 /// The bundled file, which tells the defaults.
 const BUNDLED: &str = include_str!("../../config/demo.toml");

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use xbr_core::{Address, Amount, DelegateKey, MarketId};
+use xbr_market::maker::OfferPolicy;
 use xbr_market::router::{Credential, RealmOptions, Role, RouterOptions, Rule};
 use xbr_wamp::{Match, Serializer};
 
@@ -22,6 +23,8 @@ const MIB: usize = 1 << 20;
 
 /// The role of the market maker's own session, which no other can have.
 pub const MARKET_MAKER_ROLE: &str = "marketmaker";
+/// The operator of the market, a role as well as a name: whoever has the market maker's key.
+pub const OPERATOR: &str = "operator";
 
 /// The whole configuration of a market, checked.
 #[derive(Debug, Clone)]
@@ -47,9 +50,13 @@ pub struct MakerConfig {
     pub chain_id: u64,
     /// The contract that states are signed for.
     pub verifying_contract: Address,
-    /// Whether offers need the signature of their delegate.
-    pub verify_offers: bool,
-    /// How long a buyer waits for a seller.
+    /// Which offers are taken.
+    pub offers: OfferPolicy,
+    /// How many sales may be in flight over one paying channel.
+    pub max_in_flight: usize,
+    /// How long a buyer waits for its key.
+    pub buy_patience: Duration,
+    /// How long a seller may take before it is asked again.
     pub sell_timeout: Duration,
     /// How long stopping may take.
     pub grace: Duration,
@@ -155,10 +162,21 @@ impl fmt::Display for Member {
 }
 
 impl RouterConfig {
-    /// The router, with these tickets for those who have one.
-    pub fn options(&self, tickets: Vec<SecretString>) -> RouterOptions {
+    /// The router, with these tickets for those who have one, and that key for the operator.
+    pub fn options(&self, tickets: Vec<SecretString>, operator_key: [u8; 32]) -> RouterOptions {
         let maker = Role::unrestricted(MARKET_MAKER_ROLE).disclosed();
-        let mut realm = RealmOptions::new(&self.realm).role(maker);
+        let calls = Rule {
+            uri: "xbr.marketmaker.".to_owned(),
+            matching: Match::Prefix,
+            call: true,
+            ..Rule::default()
+        };
+        let operator = Role::new(OPERATOR, [calls]);
+        let mut realm = RealmOptions::new(&self.realm).role(maker).role(operator).principal(
+            OPERATOR,
+            OPERATOR,
+            Credential::Cryptosign { public_key: operator_key },
+        );
         realm.roles.extend(self.roles.iter().cloned());
         realm.anonymous.clone_from(&self.anonymous);
         let mut tickets = tickets.into_iter();
@@ -202,15 +220,25 @@ impl Reader<'_> {
         self.files.delegate = self.required_file(&mut section, "key_file");
         let market_id = section.required("market_id", "a UUID", parsed);
         let chain_id = section.optional("chain_id", |node| integer(node, 0, u64::MAX)).unwrap_or(1);
-        let contract = section.optional("verifying_contract", parsed).unwrap_or(Address::new([0; 20]));
-        let words = [("verified", true), ("any", false)];
-        let verify_offers = section.optional("offers", |node| word(node, &words)).unwrap_or(true);
-        let sell_timeout = section.optional("sell_timeout", positive).unwrap_or(SECONDS(20));
+        let contract = section.optional("verifying_contract", parsed);
+        let verifying_contract = contract.unwrap_or(Address::new([0; 20]));
+        let words = [("verified", OfferPolicy::Verified), ("any", OfferPolicy::Any)];
+        let offers = section.optional("offers", |node| word(node, &words)).unwrap_or_default();
+        let max_in_flight = section.optional("max_in_flight", |node| integer(node, 1, 4096)).unwrap_or(64);
+        let buy_patience = section.optional("buy_patience", positive).unwrap_or(SECONDS(25));
+        let sell_timeout = section.optional("sell_timeout", positive).unwrap_or(SECONDS(10));
         let grace = section.optional("grace", duration).unwrap_or(SECONDS(10));
         section.finish();
-        let market_id = market_id?.value;
-        let verifying_contract = contract;
-        Some(MakerConfig { market_id, chain_id, verifying_contract, verify_offers, sell_timeout, grace })
+        Some(MakerConfig {
+            market_id: market_id?.value,
+            chain_id,
+            verifying_contract,
+            offers,
+            max_in_flight,
+            buy_patience,
+            sell_timeout,
+            grace,
+        })
     }
 
     fn router(&mut self, root: &mut Section<'_>) -> Option<RouterConfig> {
@@ -253,7 +281,13 @@ impl Reader<'_> {
     }
 
     fn principal(&mut self, mut section: Section<'_>, roles: &[Role]) -> Option<PrincipalConfig> {
-        let authid = section.required("authid", "the name of somebody who may join", non_empty);
+        let authid = section.required("authid", "the name of somebody who may join", |node| {
+            let authid = non_empty(node)?;
+            if [MARKET_MAKER_ROLE, OPERATOR].contains(&authid.as_str()) {
+                return Err(ProblemKind::value("is a member of the market itself; choose another name"));
+            }
+            Ok(authid)
+        });
         let role = section.required("role", "the name of a [[role]]", |node| {
             let role = text(node)?;
             check_role(roles, &role).map(|()| role)
@@ -273,8 +307,8 @@ impl Reader<'_> {
 fn role(mut section: Section<'_>) -> Option<Role> {
     let name = section.required("name", "the name of the role", |node| {
         let name = non_empty(node)?;
-        if name == MARKET_MAKER_ROLE {
-            return Err(ProblemKind::value("is the role of the market maker itself; choose another name"));
+        if [MARKET_MAKER_ROLE, OPERATOR].contains(&name.as_str()) {
+            return Err(ProblemKind::value("is a role of the market itself; choose another name"));
         }
         Ok(name)
     });

@@ -27,14 +27,16 @@ pub use buyer::{BuyConfig, BuyerConfig, Subscription};
 pub use demo::{DemoConfig, SensorConfig, SourceConfig};
 pub use files::Secrets;
 pub use host::{
-    ChannelConfig, HostConfig, HostSecrets, MARKET_MAKER_ROLE, MakerConfig, Member, PrincipalConfig,
-    RouterConfig,
+    ChannelConfig, HostConfig, HostSecrets, MARKET_MAKER_ROLE, MakerConfig, Member, OPERATOR,
+    PrincipalConfig, RouterConfig,
 };
 pub use problem::{ConfigError, Place, Problem, ProblemKind};
 
 use files::Files;
 use read::Reader;
 use section::{Report, Section};
+
+use crate::feed::sensor::SensorKind;
 
 /// The variable that may hold the master key, as 64 hex digits.
 pub const MASTER_KEY_VARIABLE: &str = "XBR_SELLER_MASTER_KEY";
@@ -140,6 +142,13 @@ pub enum FeedSource {
     Stdin,
     /// A file, to its end; or a FIFO, which is opened again whenever its writers have closed it.
     Path(PathBuf),
+    /// Synthetic measurements, without end.
+    Sensor {
+        /// What is measured.
+        kind: SensorKind,
+        /// What they begin with.
+        seed: u64,
+    },
 }
 
 /// The section `[log]`.

@@ -5,8 +5,6 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::select_all;
 use thiserror::Error;
 use tokio::time::timeout;
 use xbr_actors::{Clock, SystemClock};
@@ -38,13 +36,8 @@ pub enum ConsumerError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// The router refuses a subscription.
-    #[error("cannot subscribe to {topic}: {error}")]
-    Subscribe {
-        /// The topic, or pattern.
-        topic: String,
-        /// Why.
-        error: MarketError,
-    },
+    #[error("cannot subscribe: {0}")]
+    Subscribe(#[source] MarketError),
     /// Events cannot be printed.
     #[error("cannot print events: {0}")]
     Output(#[source] io::Error),
@@ -70,7 +63,7 @@ impl ConsumerError {
                 "ask the market's operator about the channel"
             }
             Self::Store(_) => "check the disk and store.path",
-            Self::Subscribe { .. } => "check the uri, and what the router allows to whom",
+            Self::Subscribe(_) => "check the uri, and what the router allows to whom",
             Self::Gone => "the log above says which part failed; start again",
             _ => "correct what the error names, and start again",
         }
@@ -131,15 +124,9 @@ async fn consume(
     count: Option<u64>,
 ) -> Result<(), ConsumerError> {
     buyer.start().await?;
-    let mut subscriptions = Vec::new();
-    for subscription in &config.subscriptions {
-        let topic = &subscription.uri;
-        let events = buyer.subscribe(topic, subscription.matching).await;
-        let refused = |error| ConsumerError::Subscribe { topic: topic.clone(), error };
-        subscriptions.push(events.map_err(refused)?);
-        tracing::info!(topic, matching = %subscription.matching, "subscribed");
-    }
-    let mut events = select_all(subscriptions);
+    let topics = config.subscriptions.iter().map(|topic| (topic.uri.as_str(), topic.matching));
+    let mut events = buyer.subscribe_all(topics).await.map_err(ConsumerError::Subscribe)?;
+    tracing::info!(topics = config.subscriptions.len(), "subscribed");
     let mut printed = 0;
     while count != Some(printed) {
         let event = tokio::select! {

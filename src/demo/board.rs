@@ -2,10 +2,14 @@
 //! what has passed since the start.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use xbr_actors::ApiOptions;
 use xbr_core::{Amount, ApiId, KeyId};
+
+use super::accounts::Totals;
 
 /// For how many seconds rates are kept.
 const MINUTE: usize = 60;
@@ -31,8 +35,8 @@ pub struct Board {
     pub offers: usize,
     /// The events that were decrypted last, the newest first.
     pub recent: VecDeque<RecentEvent>,
-    /// Where the money is.
-    pub money: Money,
+    /// Where the money is, by everybody's own books.
+    pub money: Totals,
 }
 
 /// What is shown of an API.
@@ -65,21 +69,8 @@ pub struct RecentEvent {
     pub key_id: KeyId,
     /// The payload, as JSON.
     pub payload: String,
-}
-
-/// Where the money is, by each party's own books.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Money {
-    /// What remains in the payment channels, by the buyers.
-    pub remaining: Amount,
-    /// What the buyers have paid.
-    pub spent: Amount,
-    /// What the market maker has taken from buyers.
-    pub received: Amount,
-    /// What the market maker has given to the seller.
-    pub paid: Amount,
-    /// What the seller has earned.
-    pub earned: Amount,
+    /// By how many buyers.
+    pub buyers: u64,
 }
 
 /// Something that is counted, in all and for each of the last sixty seconds.
@@ -117,15 +108,29 @@ impl Meter {
         self.total
     }
 
-    /// How many there were in the last second that is over.
-    pub fn rate(&self) -> u64 {
-        self.seconds.iter().rev().nth(1).copied().unwrap_or_default()
+    /// How many there were a second in the last five that are over, with one decimal.
+    pub fn rate(&self) -> String {
+        let history = self.history(5);
+        let seconds = u64::try_from(history.len()).unwrap_or_default().max(1);
+        let tenths = history.iter().sum::<u64>() * 10 / seconds;
+        format!("{}.{}", tenths / 10, tenths % 10)
     }
 
     /// How many there were in each second that is over, the newest last; at most `count`.
     pub fn history(&self, count: usize) -> Vec<u64> {
         let over = self.seconds.len().saturating_sub(1);
         self.seconds.iter().take(over).skip(over.saturating_sub(count)).copied().collect()
+    }
+}
+
+impl fmt::Display for Board {
+    /// One line, for where there is no screen.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sales, events, offers, refused) = (&self.sales, &self.events, self.offers, self.refused);
+        let Totals { spent, received, earned, .. } = self.money;
+        write!(f, "{} s: {} keys sold ({}/s), ", self.elapsed.as_secs(), sales.total(), sales.rate())?;
+        write!(f, "{} events ({}/s), {offers} offers, {refused} refused; ", events.total(), events.rate())?;
+        write!(f, "spent {spent} XBR, received {received}, earned {earned}")
     }
 }
 
@@ -137,18 +142,23 @@ impl Board {
         self.events.advance(elapsed);
     }
 
-    /// An event was decrypted.
+    /// An event was decrypted by a buyer, perhaps by others before.
     pub fn decrypted(&mut self, event: RecentEvent) {
-        self.events.add(event.at, 1);
+        self.events.add(event.at, event.buyers);
+        let same = |other: &&mut RecentEvent| other.topic == event.topic && other.payload == event.payload;
+        if let Some(other) = self.recent.iter_mut().find(same) {
+            other.buyers += event.buyers;
+            return;
+        }
         self.recent.push_front(event);
         self.recent.truncate(RECENT);
     }
 
-    /// A key of the API with this prefix was sold.
-    pub fn sold(&mut self, at: Duration, topic: &str) {
-        self.sales.add(at, 1);
+    /// So many keys were sold for the events of a topic.
+    pub fn sold(&mut self, at: Duration, topic: &str, count: u64) {
+        self.sales.add(at, count);
         if let Some(api) = self.apis.iter_mut().find(|api| topic.starts_with(&api.prefix)) {
-            api.sold += 1;
+            api.sold += count;
         }
     }
 
@@ -163,6 +173,19 @@ impl Board {
 }
 
 impl ApiBoard {
+    /// One that is not on sale yet.
+    pub fn new(options: &ApiOptions) -> Self {
+        Self {
+            api_id: options.terms.api_id,
+            prefix: options.terms.prefix.to_string(),
+            price: options.terms.price,
+            interval: options.rotation.interval.filter(|_| options.rotation.count.is_none()),
+            key: None,
+            rotations: 0,
+            sold: 0,
+        }
+    }
+
     /// How long its key is still used, and how long a key is used.
     pub fn left(&self, elapsed: Duration) -> Option<(Duration, Duration)> {
         let (interval, (_, since)) = (self.interval?, self.key?);
@@ -181,17 +204,38 @@ mod tests {
         let mut meter = Meter::default();
         meter.add(S(0), 5);
         meter.add(S(0), 1);
-        assert_eq!((meter.total(), meter.rate(), meter.history(9)), (6, 0, vec![]));
-        meter.add(S(1), 2);
-        assert_eq!((meter.rate(), meter.history(9)), (6, vec![6]));
+        assert_eq!((meter.total(), meter.rate().as_str(), meter.history(9)), (6, "0.0", vec![]));
+        meter.add(S(1), 3);
+        assert_eq!((meter.rate().as_str(), meter.history(9)), ("6.0", vec![6]));
         meter.advance(S(4));
-        assert_eq!((meter.rate(), meter.history(9)), (0, vec![6, 2, 0, 0]));
+        assert_eq!((meter.rate().as_str(), meter.history(9)), ("2.2", vec![6, 3, 0, 0]));
         assert_eq!(meter.history(2), [0, 0]);
         meter.add(S(1000), 3);
-        assert_eq!((meter.total(), meter.history(100)), (11, vec![0; 59]));
+        assert_eq!((meter.total(), meter.history(100)), (12, vec![0; 59]));
         // Time does not run backwards, whatever the caller says.
         meter.add(S(7), 1);
         assert_eq!(meter.history(100), [0; 59]);
+    }
+
+    #[test]
+    fn an_event_that_several_buyers_decrypt_is_shown_once() {
+        let mut board = Board::default();
+        let event = |payload: &str| RecentEvent {
+            at: S(0),
+            topic: Arc::from("demo.wind"),
+            key_id: KeyId::new([1; 16]),
+            payload: payload.to_owned(),
+            buyers: 1,
+        };
+        for payload in ["1", "2", "1", "1"] {
+            board.decrypted(event(payload));
+        }
+        let shown: Vec<_> = board.recent.iter().map(|event| (event.payload.as_str(), event.buyers)).collect();
+        assert_eq!((shown, board.events.total()), (vec![("2", 1), ("1", 3)], 4));
+        for number in 0..1000 {
+            board.decrypted(event(&number.to_string()));
+        }
+        assert_eq!(board.recent.len(), RECENT);
     }
 
     #[test]
@@ -215,8 +259,8 @@ mod tests {
         assert_eq!(board.apis[0].left(S(50)), Some((S(0), S(10))));
         board.rotated(S(13), api_id, Some(two), 2);
         assert_eq!(board.apis[0].left(S(13)), Some((S(10), S(10))));
-        board.sold(S(13), "demo.wind");
-        board.sold(S(13), "demo.weather");
-        assert_eq!((board.apis[0].sold, board.sales.total()), (1, 2));
+        board.sold(S(13), "demo.wind", 2);
+        board.sold(S(13), "demo.weather", 1);
+        assert_eq!((board.apis[0].sold, board.sales.total()), (2, 3));
     }
 }

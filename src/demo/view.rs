@@ -9,7 +9,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Padding, Paragraph, Sparkline};
 use xbr_core::Amount;
 
-use super::board::{ApiBoard, Board, Meter, Money};
+use super::accounts::Totals;
+use super::board::{ApiBoard, Board, Meter, RecentEvent};
 
 /// How many decimals of an amount there is room for.
 const DECIMALS: usize = 4;
@@ -74,7 +75,7 @@ fn panel(title: &str, theme: Theme) -> Block<'_> {
     Block::bordered()
         .border_type(BorderType::Rounded)
         .border_style(theme.quiet())
-        .title_style(Style::new().add_modifier(Modifier::BOLD))
+        .title_style(Style::reset().add_modifier(Modifier::BOLD))
         .title(format!(" {title} "))
         .padding(Padding::horizontal(1))
 }
@@ -84,14 +85,15 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, board: &Board, theme: Theme) {
     let clock = format!("{:02}:{:02}:{:02}  Ctrl-C ends ", seconds / 3600, seconds / 60 % 60, seconds % 60);
     let mut head = vec![
         Span::styled(" xbr-seller demo", theme.key().add_modifier(Modifier::BOLD)),
-        Span::styled("  a whole data market  ", theme.quiet()),
+        Span::styled("  a data market  ", theme.quiet()),
         Span::raw(format!("{} buyers, {} offers", board.buyers, board.offers)),
     ];
     if board.refused > 0 {
         head.push(Span::styled(format!(", {} refused", board.refused), theme.style(Color::Red)));
     }
     frame.render_widget(Line::from(head), area);
-    frame.render_widget(Line::styled(clock, theme.quiet()).alignment(Alignment::Right), area);
+    // Of a line the style would be that of the whole row.
+    frame.render_widget(Line::from(Span::styled(clock, theme.quiet())).alignment(Alignment::Right), area);
 }
 
 fn draw_keys(frame: &mut Frame<'_>, area: Rect, board: &Board, theme: Theme) {
@@ -113,7 +115,7 @@ fn key_line(api: &ApiBoard, elapsed: Duration, theme: Theme) -> Line<'static> {
             [
                 Span::styled(full, theme.key()),
                 Span::styled(rest, theme.quiet()),
-                Span::raw(format!(" {:>3}.{} s ", tenths / 10, tenths % 10)),
+                Span::raw(format!(" {:>3}.{} s", tenths / 10, tenths % 10)),
             ]
         }
         None => [Span::styled("used once", theme.quiet()), Span::raw(" ".repeat(9)), Span::raw("")],
@@ -135,7 +137,7 @@ fn bar(part: Duration, whole: Duration, cells: usize) -> (String, String) {
 
 fn draw_meter(frame: &mut Frame<'_>, area: Rect, title: &str, meter: &Meter, style: Style, theme: Theme) {
     let rate = format!(" {}/s, {} in all ", meter.rate(), meter.total());
-    let block = panel(title, theme).title(Line::styled(rate, style).alignment(Alignment::Right));
+    let block = panel(title, theme).title(Line::from(Span::styled(rate, style)).alignment(Alignment::Right));
     let width = usize::from(block.inner(area).width);
     let history = meter.history(width);
     // The newest second is at the right from the beginning.
@@ -144,7 +146,7 @@ fn draw_meter(frame: &mut Frame<'_>, area: Rect, title: &str, meter: &Meter, sty
     frame.render_widget(Sparkline::default().block(block).style(style).data(bars), area);
 }
 
-fn draw_money(frame: &mut Frame<'_>, area: Rect, money: &Money, theme: Theme) {
+fn draw_money(frame: &mut Frame<'_>, area: Rect, money: &Totals, theme: Theme) {
     let line = |who: &str, first: (&str, Amount), second: (&str, Amount)| {
         let amount = |(what, amount): (&str, Amount)| {
             [
@@ -177,14 +179,15 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, board: &Board, theme: Theme) {
     let block = panel("Decrypted by the buyers", theme);
     let inner = block.inner(area);
     let width = usize::from(inner.width);
-    let line = |event: &super::board::RecentEvent| {
+    let line = |event: &RecentEvent| {
         let key_id = event.key_id.to_string();
         let topic = format!("{:<14}", shorten(&event.topic, 14));
-        let room = width.saturating_sub(24);
+        let room = width.saturating_sub(30);
         Line::from(vec![
             Span::raw(topic),
             Span::styled(format!("{}  ", shorten(&key_id, 8)), theme.key()),
-            Span::styled(shorten(&event.payload, room), theme.event()),
+            Span::styled(format!("{:<room$}", shorten(&event.payload, room)), theme.event()),
+            Span::styled(format!("{:>5}×", event.buyers), theme.quiet()),
         ])
     };
     let lines: Vec<_> = board.recent.iter().take(usize::from(inner.height)).map(line).collect();

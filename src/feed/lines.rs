@@ -1,4 +1,4 @@
-//! Lines from standard input, a file or a FIFO, read on a thread of their own: reading may block for as long
+//! Lines from standard input, a file, a FIFO or a sensor, read on a thread of their own: reading may block for as long
 //! as nobody writes, and the process must be able to end meanwhile. The thread is never more than a few lines
 //! ahead, so that whoever writes is slowed down to the pace of the market.
 
@@ -9,6 +9,7 @@ use std::os::unix::fs::FileTypeExt;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use super::sensor::Sensor;
 use crate::config::FeedSource;
 
 /// How many lines may be read ahead.
@@ -67,6 +68,10 @@ impl LineReader {
     fn read(&mut self, source: &FeedSource) -> io::Result<()> {
         match source {
             FeedSource::Stdin => self.pump(io::stdin().lock()),
+            FeedSource::Sensor { kind, seed } => {
+                Sensor::new(*kind, *seed).all(|text| self.pass_on(Ok(text)));
+                Ok(())
+            }
             FeedSource::Path(path) => {
                 // Opening a FIFO waits for somebody who writes.
                 let mut file = File::open(path)?;
@@ -86,12 +91,17 @@ impl LineReader {
     /// Reads to the end, or until nobody listens any more.
     fn pump(&mut self, mut source: impl BufRead) -> io::Result<()> {
         while let Some(text) = next_line(&mut source, self.max)? {
-            self.number += 1;
-            if self.lines.blocking_send(Ok(Line { number: self.number, text })).is_err() {
-                return Ok(());
+            if !self.pass_on(text) {
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Whether there is still somebody who listens.
+    fn pass_on(&mut self, text: Result<String, LineError>) -> bool {
+        self.number += 1;
+        self.lines.blocking_send(Ok(Line { number: self.number, text })).is_ok()
     }
 }
 

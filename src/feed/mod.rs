@@ -27,6 +27,7 @@ use xbr_wamp::codec::json::parse_plain;
 use crate::config::{FeedConfig, FeedSource};
 
 pub mod lines;
+pub mod sensor;
 
 use lines::{Line, LineError};
 
@@ -343,6 +344,7 @@ impl fmt::Display for FeedSource {
         match self {
             Self::Stdin => f.write_str("stdin"),
             Self::Path(path) => path.display().fmt(f),
+            Self::Sensor { kind, .. } => write!(f, "sensor {kind}"),
         }
     }
 }

@@ -76,9 +76,9 @@ def test_python_calls_with_binary_data_errors_and_results_in_parts(sessions):
 def test_python_subscribes_and_publishes(sessions):
     subscriber, publisher = sessions
     events = subscriber.collect("py.topic")
-    for number in range(100):
+    for number in range(20):
         publisher.publish("py.topic.below", number, BINARY_DATA)
-    assert events.wait(100) == [(number, BINARY_DATA) for number in range(100)]
+    assert events.wait(20) == [(number, BINARY_DATA) for number in range(20)]
     events.end()
 
 
@@ -91,15 +91,14 @@ def test_javascript_calls_publishes_and_authenticates(router, serializer):
     assert done.stdout.count("ok ") == 7
 
 
-@pytest.mark.parametrize("serializer", SERIALIZERS)
-def test_a_market_of_the_reference_sells_through_it(router, tmp_path, serializer):
+def test_a_market_of_the_reference_sells_through_it(router, tmp_path):
     with ExitStack() as stack:
         market_maker = MarketMaker(router.url, tmp_path / "market_maker")
         stack.callback(market_maker.stop)
         realm = Realm(router.url)
         stack.callback(realm.leave)
         market = Market(router, market_maker, realm)
-        provider = stack.enter_context(Provider(market, tmp_path, serializer=serializer, count=3))
+        provider = stack.enter_context(Provider(market, tmp_path, serializer="msgpack", count=3))
         seller, buyer = provider.start(), provider.buyer()
         seller.feed(*LINES[:10])
         check_equal([each["payload"] for each in buyer.unwrapped(10)], LINES[:10])

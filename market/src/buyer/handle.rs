@@ -131,9 +131,23 @@ impl BuyerHandle {
     /// # Errors
     /// [`MarketError`] when the router refuses, or there are too many subscriptions.
     pub async fn subscribe(&self, topic: &str, matching: Match) -> Result<Decrypted, MarketError> {
+        self.subscribe_all([(topic, matching)]).await
+    }
+
+    /// [`subscribe`](Self::subscribe) to several topics, whose events come in one order. An event that several
+    /// of them match comes as often.
+    ///
+    /// # Errors
+    /// [`MarketError`]; it is subscribed to none of them then.
+    pub async fn subscribe_all(
+        &self,
+        topics: impl IntoIterator<Item = (&str, Match)>,
+    ) -> Result<Decrypted, MarketError> {
         let (outlet, inlet) = Outlet::new(self.event_capacity);
-        let subscribe = Subscribe { topic: topic.to_owned(), matching, outlet };
-        self.buyer.send(subscribe).await.unwrap_or(Err(MarketError::NotJoined))?;
+        for (topic, matching) in topics {
+            let subscribe = Subscribe { topic: topic.to_owned(), matching, outlet: outlet.clone() };
+            self.buyer.send(subscribe).await.unwrap_or(Err(MarketError::NotJoined))?;
+        }
         Ok(Decrypted::new(self.clone(), inlet))
     }
 

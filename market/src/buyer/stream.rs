@@ -19,7 +19,7 @@ use super::error::UnwrapError;
 use super::handle::{BuyerHandle, check_serializer, decrypt};
 use super::messages::{Inlet, RawEvent};
 
-/// How many events may wait for their keys.
+/// How many events may wait for their keys, unless the subscriber says otherwise.
 const MAX_IN_FLIGHT: usize = 256;
 /// How many keys are at hand: publishers use one for many events in a row.
 const KEYS_AT_HAND: usize = 16;
@@ -46,6 +46,7 @@ pub struct Decrypted {
     inlet: Inlet,
     in_flight: FuturesOrdered<BoxFuture<'static, (DecryptedEvent, Option<DataKey>)>>,
     keys: VecDeque<(KeyId, DataKey)>,
+    ahead: usize,
     ended: bool,
 }
 
@@ -58,7 +59,22 @@ struct Encrypted {
 
 impl Decrypted {
     pub(super) fn new(buyer: BuyerHandle, inlet: Inlet) -> Self {
-        Self { buyer, inlet, in_flight: FuturesOrdered::new(), keys: VecDeque::new(), ended: false }
+        Self {
+            buyer,
+            inlet,
+            in_flight: FuturesOrdered::new(),
+            keys: VecDeque::new(),
+            ahead: MAX_IN_FLIGHT,
+            ended: false,
+        }
+    }
+
+    /// Takes in at most so many events before the first of them is taken, so that no more of their keys are
+    /// bought. At least 1; default: 256.
+    #[must_use]
+    pub fn ahead(mut self, events: usize) -> Self {
+        self.ahead = events.max(1);
+        self
     }
 
     /// The next event; `None` when the buyer has gone. Safe to cancel.
@@ -109,7 +125,7 @@ impl Stream for Decrypted {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<DecryptedEvent>> {
         let this = self.get_mut();
-        while !this.ended && this.in_flight.len() < MAX_IN_FLIGHT {
+        while !this.ended && this.in_flight.len() < this.ahead {
             match this.inlet.events.poll_recv(cx) {
                 Poll::Ready(Some(event)) => this.take_in(event),
                 Poll::Ready(None) => this.ended = true,

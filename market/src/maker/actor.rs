@@ -179,9 +179,7 @@ impl Maker {
         let (reply, answer) = oneshot::channel();
         let (request, market) = (asked.request.clone(), *self.book.market());
         let recovering = on_worker(move || match &request {
-            Request::Buy(buy) => {
-                signer_of(&market.state(buy.channel_id, buy.state(), false), &buy.signature)
-            }
+            Request::Buy(buy) => signer_of(&market.state(buy.channel_id, buy.state(), false), &buy.signature),
             Request::Place(offer) => signer_of(&offer.unsigned.message(&market.domain), &offer.signature),
             Request::Close(close) => signer_of(&close.message(market.domain.market_id), &close.signature),
             Request::Open(open) => signer_of(&open.message(), &open.signature),
@@ -254,7 +252,9 @@ impl Maker {
     }
 
     fn is_ready(&self) -> bool {
-        self.loaded && !self.stale && matches!(*self.state.borrow(), MakerState::Starting | MakerState::Running)
+        self.loaded
+            && !self.stale
+            && matches!(*self.state.borrow(), MakerState::Starting | MakerState::Running)
     }
 }
 
@@ -285,7 +285,9 @@ impl Handler<Asked> for Maker {
 
     fn handle(&mut self, asked: Asked, _: &mut Self::Context) -> Self::Result {
         if !self.is_ready() {
-            return Box::pin(std::future::ready(Err(asked.request.unavailable("the market maker is not running"))));
+            return Box::pin(std::future::ready(Err(asked
+                .request
+                .unavailable("the market maker is not running"))));
         }
         match &asked.request {
             Request::Buy(_) => {}

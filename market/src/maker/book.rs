@@ -76,6 +76,8 @@ pub struct Book {
     market: Market,
     limits: Limits,
     accounts: HashMap<ChannelId, Account>,
+    /// All channels in the order of their opening.
+    order: Vec<ChannelId>,
     /// The channels of each delegate, in the order of their opening.
     channels: HashMap<(ChannelType, Address), Vec<ChannelId>>,
     offers: HashMap<KeyId, Offer>,
@@ -100,6 +102,7 @@ impl Book {
             market,
             limits,
             accounts: HashMap::new(),
+            order: Vec::new(),
             channels: HashMap::new(),
             offers: HashMap::new(),
             offer_keys: HashMap::new(),
@@ -137,6 +140,7 @@ impl Book {
     fn apply_account(&mut self, account: Account) {
         let (channel_id, owner) = (account.channel_id, (account.kind, account.delegate));
         if self.accounts.insert(channel_id, account).is_none() {
+            self.order.push(channel_id);
             self.channels.entry(owner).or_default().push(channel_id);
         }
     }
@@ -201,9 +205,9 @@ impl Book {
         self.accounts.get(&channel_id)
     }
 
-    /// All channels, in no order.
+    /// All channels, in the order of their opening.
     pub fn accounts(&self) -> impl Iterator<Item = &Account> {
-        self.accounts.values()
+        self.order.iter().filter_map(|channel_id| self.accounts.get(channel_id))
     }
 
     /// The offer of a key.

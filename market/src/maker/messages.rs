@@ -120,12 +120,7 @@ impl RealmPort {
     /// The port of an actor that knows all the messages.
     pub fn new<A>(session: &Addr<A>) -> Self
     where
-        A: Actor
-            + Handler<Join>
-            + Handler<Leave>
-            + Handler<CallSell>
-            + Handler<CallClose>
-            + Handler<Publish>,
+        A: Actor + Handler<Join> + Handler<Leave> + Handler<CallSell> + Handler<CallClose> + Handler<Publish>,
         A::Context: ToEnvelope<A, Join>
             + ToEnvelope<A, Leave>
             + ToEnvelope<A, CallSell>

@@ -84,10 +84,7 @@ pub(super) const PROCEDURES: [(&str, Parse); 16] = [
         uri::GET_PAYMENT_CHANNEL,
         parse!(ByChannel, QueryReject, |it| Request::Channel(ChannelType::Payment, it)),
     ),
-    (
-        uri::GET_PAYING_CHANNEL,
-        parse!(ByChannel, QueryReject, |it| Request::Channel(ChannelType::Paying, it)),
-    ),
+    (uri::GET_PAYING_CHANNEL, parse!(ByChannel, QueryReject, |it| Request::Channel(ChannelType::Paying, it))),
     (
         uri::GET_PAYMENT_CHANNEL_BALANCE,
         parse!(ByChannel, QueryReject, |it| Request::Balance(ChannelType::Payment, it)),

@@ -1,7 +1,7 @@
 //! The task of a connection: lets the client join a realm, then passes on what it says, and sends what the
 //! realm has for it. It ends with the connection, and the session with it.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use xbr_wamp::transport::{Connection, Received, Transport};
 use super::handshake::{Handshake, Step};
 use super::options::Identity;
 use super::realm::{Newcomer, abort, error};
-use super::realm_task::{Gauge, Inlet, Outlet, ToRealm};
+use super::realm_task::{Inlet, Outlet, ToRealm};
 use super::tasks::{Phase, Shared, Tasks};
 
 /// How many messages are written before the connection is flushed.
@@ -47,7 +47,6 @@ struct Session {
     id: u64,
     mailbox: mpsc::Sender<ToRealm>,
     inlet: Inlet,
-    gauge: Arc<Gauge>,
     phase: watch::Receiver<Phase>,
     liveness: Liveness,
     timer: Pin<Box<Sleep>>,
@@ -95,8 +94,7 @@ pub(super) async fn serve(tasks: Tasks, connection: Connection, local: Option<Id
     let now = Instant::now();
     let liveness = Liveness::new(ping_interval, options.ping_timeout, now.into_std());
     let timer = Box::pin(sleep_until(now));
-    let gauge = Arc::clone(&inlet.gauge);
-    let session = Session { shared, line, id, mailbox, inlet, gauge, phase, liveness, timer };
+    let session = Session { shared, line, id, mailbox, inlet, phase, liveness, timer };
     session.run(welcome).await;
 }
 
@@ -157,16 +155,20 @@ impl Session {
     }
 
     async fn exchange(&mut self) -> End {
+        let (mut phase, gauge) = (self.phase.clone(), Arc::clone(&self.inlet.gauge));
+        // Both are waited for all the time, so that there is no need to begin anew with each message.
+        let mut closing = pin!(phase.wait_for(|phase| *phase != Phase::Running));
+        let mut killed = pin!(gauge.killed.notified());
         loop {
             let turn = tokio::select! {
                 bytes = self.inlet.next() => bytes.map_or(Turn::Expelled, Turn::Send),
                 received = self.line.transport.next() => Turn::Received(received),
                 () = self.timer.as_mut() => Turn::Silence,
-                () = self.gauge.killed.notified() => Turn::Killed,
-                _ = self.phase.wait_for(|phase| *phase != Phase::Running) => Turn::Closing,
+                () = killed.as_mut() => Turn::Killed,
+                _ = closing.as_mut() => Turn::Closing,
             };
             let goes_on = match turn {
-                Turn::Send(bytes) => self.write(bytes).await,
+                Turn::Send(bytes) => self.write(bytes, killed.as_mut()).await,
                 Turn::Received(Some(Ok(received))) => self.hear(received).await,
                 Turn::Silence => self.check_life().await,
                 Turn::Closing => return self.say_goodbye().await,
@@ -179,7 +181,7 @@ impl Session {
     }
 
     /// Writes a message and those that wait behind it.
-    async fn write(&mut self, first: Bytes) -> Result<(), End> {
+    async fn write(&mut self, first: Bytes, killed: impl Future<Output = ()>) -> Result<(), End> {
         let (transport, inlet) = (&mut self.line.transport, &mut self.inlet);
         let writing = async {
             transport.feed(Transmit::Message(first)).await?;
@@ -194,7 +196,7 @@ impl Session {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(_)) | Err(_) => Err(None),
             },
-            () = self.gauge.killed.notified() => Err(None),
+            () = killed => Err(None),
         }
     }
 
@@ -255,7 +257,7 @@ impl Session {
         let _ = self.mailbox.send(ToRealm::Leave { session: self.id }).await;
         // What was sent before still goes out.
         while let Some(bytes) = self.inlet.next().await {
-            self.write(bytes).await.ok()?;
+            self.write(bytes, std::future::pending()).await.ok()?;
         }
         self.line.say(goodbye(uris::CLOSE_SYSTEM_SHUTDOWN)).await.ok()?;
         while let Some(Ok(received)) = self.line.transport.next().await {

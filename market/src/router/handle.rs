@@ -60,13 +60,22 @@ impl RouterHandle {
     /// # Errors
     /// [`SpawnError`] when the options make no router, or there can be no thread.
     pub fn spawn(options: RouterOptions) -> Result<Self, SpawnError> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let made = Self::on(options, runtime.handle().clone())?;
+        options.check()?;
+        let (ready, made) = std::sync::mpsc::sync_channel(1);
         let (end, ended) = oneshot::channel::<()>();
-        let thread = std::thread::Builder::new().name("xbr-router".into());
-        // It ends when nobody is left to tell it anything.
-        thread.spawn(move || runtime.block_on(ended).ok())?;
-        Ok(Self { _thread: Some(Arc::new(Thread { _end: end })), ..made })
+        std::thread::Builder::new().name("xbr-router".into()).spawn(move || {
+            match Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => {
+                    // Whoever spawned may have gone; then the thread ends at once.
+                    let _ = ready.send(Ok(runtime.handle().clone()));
+                    // An error means that nobody is left to tell the router anything.
+                    let _ = runtime.block_on(ended);
+                }
+                Err(error) => drop(ready.send(Err(error))),
+            }
+        })?;
+        let runtime = made.recv().map_err(|_| io::Error::other("the thread ended at once"))??;
+        Ok(Self { _thread: Some(Arc::new(Thread { _end: end })), ..Self::on(options, runtime) })
     }
 
     /// Makes a router on the current tokio runtime, which needs I/O and time enabled.
@@ -77,26 +86,27 @@ impl RouterHandle {
     /// # Panics
     /// When there is no tokio runtime on this thread.
     pub fn here(options: RouterOptions) -> Result<Self, OptionsError> {
-        Self::on(options, Handle::current())
+        options.check()?;
+        Ok(Self::on(options, Handle::current()))
     }
 
-    fn on(options: RouterOptions, runtime: Handle) -> Result<Self, OptionsError> {
-        options.check()?;
+    fn on(mut options: RouterOptions, runtime: Handle) -> Self {
+        let realms: Vec<_> = std::mem::take(&mut options.realms).into_iter().map(Arc::new).collect();
         let counters = Arc::new(Counters::default());
-        let mailboxes = options.realms.iter().map(|realm| {
+        let mailboxes = realms.iter().map(|realm| {
             let (mailbox, told) = RealmTask::mailbox();
             runtime.spawn(RealmTask::new(&options, realm, Arc::clone(&counters)).run(told));
             (realm.name.clone(), mailbox)
         });
         let shared = Shared {
             mailboxes: mailboxes.collect(),
-            realms: options.realms.as_slice().into(),
+            realms: realms.as_slice().into(),
             places: Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS))),
             counters,
             options,
         };
         let phase = Arc::new(watch::Sender::new(Phase::Running));
-        Ok(Self { shared: Arc::new(shared), phase, runtime, _thread: None })
+        Self { shared: Arc::new(shared), phase, runtime, _thread: None }
     }
 
     /// Accepts WebSocket connections at this address, port 0 for any; the address comes back. There may be

@@ -69,7 +69,7 @@ pub(super) enum Step {
 
 /// The handshake of one connection.
 pub(super) struct Handshake {
-    realms: Arc<[RealmOptions]>,
+    realms: Arc<[Arc<RealmOptions>]>,
     local: Option<Identity>,
     begun: Option<Begun>,
 }
@@ -83,7 +83,7 @@ struct Begun {
 
 impl Handshake {
     /// For a client that may join these realms; one in this process is known already.
-    pub(super) fn new(realms: Arc<[RealmOptions]>, local: Option<Identity>) -> Self {
+    pub(super) fn new(realms: Arc<[Arc<RealmOptions>]>, local: Option<Identity>) -> Self {
         Self { realms, local, begun: None }
     }
 
@@ -105,7 +105,7 @@ impl Handshake {
         if self.local.as_ref().is_some_and(|local| !known.has_role(&local.role)) {
             return refused(uris::NO_SUCH_ROLE, "the realm has no such role".to_owned());
         }
-        let door = Door { realm: known.clone(), local: self.local.clone() };
+        let door = Door { realm: Arc::clone(known), local: self.local.clone() };
         // It serializes nothing, and the time it would note is not used.
         let acceptor =
             Acceptor::with_clock(Box::new(JSONSerializer {}), Box::new(door), Box::new(String::new));
@@ -187,7 +187,7 @@ fn features(details: &Dict) -> Features {
 
 /// Decides who may join a realm.
 struct Door {
-    realm: RealmOptions,
+    realm: Arc<RealmOptions>,
     local: Option<Identity>,
 }
 
@@ -214,10 +214,10 @@ impl Door {
 
     /// The owner of a key, which is proved afterwards. Without an authid the key alone says who it is.
     fn by_key(&self, authid: &str, key: &str) -> Option<&Principal> {
+        let key = hex::decode(key).ok()?;
         self.principals().find(|principal| match &principal.credential {
             Credential::Cryptosign { public_key } => {
-                (authid.is_empty() || principal.authid == authid)
-                    && hex::encode(public_key).eq_ignore_ascii_case(key)
+                (authid.is_empty() || principal.authid == authid) && *key == *public_key
             }
             Credential::Ticket(_) => false,
         })

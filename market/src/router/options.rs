@@ -34,14 +34,15 @@ pub struct RouterOptions {
     pub max_message_bytes: usize,
     /// How much structure a message may have. Default: 64 levels and 100,000 values.
     pub limits: Limits,
-    /// How many messages may wait to be read by a client; one that has more waiting is disconnected. It
-    /// should have room for an answer to each call and for each invocation beside the events. Default:
-    /// 16,384.
+    /// How many messages may wait to be read by a client; one that has more waiting is disconnected. Beside
+    /// what it did not ask for, there should be room for an answer to each of its calls. Default: 16,384.
     pub max_queued_messages: usize,
-    /// How many messages may wait to be read by a client before events are left out. Default: 4096.
-    pub max_queued_events: usize,
-    /// How many bytes may wait to be read by a client: events beyond half of it are left out, and a client
-    /// with more waiting is disconnected. One message is let through in any case. Default: 32 MiB.
+    /// How many messages may wait to be read by a client before it gets only what it asked for: events and
+    /// interrupts are left out then, calls of its procedures fail, and calls of its own whose results come in
+    /// parts. Default: 4096.
+    pub max_queued_unasked: usize,
+    /// How many bytes may wait to be read by a client: beyond half of it, it gets only what it asked for, and
+    /// with more waiting it is disconnected. One message is let through in any case. Default: 32 MiB.
     pub max_queued_bytes: usize,
     /// What each session may take up in its realm.
     pub bounds: Bounds,
@@ -172,7 +173,7 @@ impl RouterOptions {
             max_message_bytes: 4 << 20,
             limits: Limits { max_items: 100_000, ..Limits::default() },
             max_queued_messages: 16_384,
-            max_queued_events: 4096,
+            max_queued_unasked: 4096,
             max_queued_bytes: 32 << 20,
             bounds: Bounds::default(),
         }

@@ -16,7 +16,7 @@ use xbr_wamp::Serializer;
 use xbr_wamp::message::Message;
 
 use super::options::{RealmOptions, RouterOptions};
-use super::realm::{Delivery, Newcomer, Realm, RealmStatus, Undelivered};
+use super::realm::{Delivery, Hindrance, Newcomer, Realm, RealmStatus, Undelivered};
 use super::status::Counters;
 
 /// How many messages of all connections may wait for the realm.
@@ -111,7 +111,7 @@ pub(super) struct RealmTask {
     realm: Realm,
     outlets: HashMap<u64, Outlet>,
     counters: Arc<Counters>,
-    /// How many places are left in a queue when events are no longer put into it.
+    /// How many places are left in a queue when only what the session asked for is put into it.
     spared_places: usize,
     max_queued_bytes: usize,
 }
@@ -123,7 +123,7 @@ impl RealmTask {
             realm: Realm::new(realm, options.bounds),
             outlets: HashMap::new(),
             counters,
-            spared_places: options.max_queued_messages.saturating_sub(options.max_queued_events),
+            spared_places: options.max_queued_messages.saturating_sub(options.max_queued_unasked),
             max_queued_bytes: options.max_queued_bytes,
         }
     }
@@ -190,11 +190,10 @@ impl RealmTask {
 
     fn send(&mut self, to: u64, message: Message) {
         let Some(outlet) = self.outlets.get(&to) else { return };
-        // It is of use at once or not at all, and a caller that leaves brings one for each of its calls.
-        if matches!(message, Message::Interrupt { .. }) && !self.has_room(outlet) {
-            return;
-        }
         let undelivered = Undelivered::of(&message);
+        if is_unasked(&message) && !self.has_room(outlet) {
+            return self.undeliverable(to, undelivered, Hindrance::Room);
+        }
         match outlet.serializer.encode(message.into_elements()) {
             Ok(bytes) => {
                 if outlet.queued_bytes() > self.max_queued_bytes || !outlet.put(bytes.into()) {
@@ -203,10 +202,14 @@ impl RealmTask {
             }
             Err(error) => {
                 debug!(to, %error, "a message cannot be carried");
-                if let Some(undelivered) = undelivered {
-                    self.realm.undeliverable(to, undelivered);
-                }
+                self.undeliverable(to, undelivered, Hindrance::Form);
             }
+        }
+    }
+
+    fn undeliverable(&mut self, to: u64, undelivered: Option<Undelivered>, hindrance: Hindrance) {
+        if let Some(undelivered) = undelivered {
+            self.realm.undeliverable(to, undelivered, hindrance);
         }
     }
 
@@ -239,7 +242,7 @@ impl RealmTask {
         }
     }
 
-    /// Whether there is room for what may be left out.
+    /// Whether there is room for what the session did not ask for.
     fn has_room(&self, outlet: &Outlet) -> bool {
         outlet.queue.capacity() > self.spared_places && outlet.queued_bytes() <= self.max_queued_bytes / 2
     }
@@ -252,6 +255,16 @@ impl RealmTask {
             // Who doesn't read will see the connection end.
             outlet.put(bytes.into());
         }
+    }
+}
+
+/// Whether a message comes from others, who could end a session by it if it were owed.
+fn is_unasked(message: &Message) -> bool {
+    match message {
+        Message::Invocation { .. } | Message::Interrupt { .. } => true,
+        // Only parts have details.
+        Message::Result { details, .. } => !details.is_empty(),
+        _ => false,
     }
 }
 

@@ -26,8 +26,9 @@ pub(super) enum Phase {
 /// What all connections share. Nothing of it changes but the counters.
 #[derive(Debug)]
 pub(super) struct Shared {
+    /// Without the realms.
     pub(super) options: RouterOptions,
-    pub(super) realms: Arc<[RealmOptions]>,
+    pub(super) realms: Arc<[Arc<RealmOptions>]>,
     pub(super) mailboxes: HashMap<String, mpsc::Sender<ToRealm>>,
     pub(super) counters: Arc<Counters>,
     pub(super) places: Arc<Semaphore>,

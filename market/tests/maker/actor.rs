@@ -1,4 +1,5 @@
-//! The actor between a buyer and a seller that errs on request, on paused time.
+//! The actor between a buyer and a seller that errs on request. Time is not paused, since it would run away while
+//! the threads that sign and store are at work; no test waits for it to pass.
 
 use std::time::Duration;
 
@@ -7,14 +8,17 @@ use xbr_core::channel::ChannelState;
 use xbr_core::wire::*;
 use xbr_core::{Address, Amount, ChannelId, ChannelSeq, Eip712, Signature, Signer as _, Value};
 use xbr_market::maker::messages::SessionLost;
-use xbr_market::maker::offer::Caller;
 use xbr_market::maker::procedures::Request;
 use xbr_market::maker::purchase::Stage;
 use xbr_market::maker::reject::*;
-use xbr_market::maker::{MakerState, OfferPolicy};
+use xbr_market::maker::{ChannelReport, MakerState, OfferPolicy};
 
 use super::fake_realm::*;
 use super::support::*;
+
+fn is_unavailable(reject: MakerReject) -> bool {
+    matches!(reject, MakerReject::Buy(BuyReject::Unavailable { .. }))
+}
 
 /// What remains after so many keys at [`PRICE`].
 fn after(keys: u32) -> ChannelState {
@@ -100,7 +104,6 @@ async fn a_receipt_that_does_not_hold_is_not_paid_for() {
 
 #[actix_rt::test]
 async fn a_lost_call_is_repeated_as_it_was_until_the_seller_answers() {
-    tokio::time::pause();
     for trick in [Trick::LoseRequest, Trick::LoseReply, Trick::NotSent, Trick::Refuse("wamp.error.unavailable")] {
         let mut world = World::started().await;
         world.trick(trick).await;
@@ -117,23 +120,24 @@ async fn a_lost_call_is_repeated_as_it_was_until_the_seller_answers() {
 
 #[actix_rt::test]
 async fn a_buyer_that_waited_too_long_gets_its_receipt_with_the_same_call() {
-    tokio::time::pause();
-    let mut world = World::started().await;
+    let world = World::with(|options| options.buy_patience = Duration::from_millis(20)).await;
     let (release, released) = oneshot::channel();
     world.trick(Trick::Hold(released)).await;
     let request = world.request(KEY, PRICE);
-    let reject = world.send(request.clone()).await.unwrap_err();
-    assert!(matches!(reject, MakerReject::Buy(BuyReject::Unavailable { .. })));
+    while world.realm(|realm| realm.asked.is_empty()).await {
+        assert!(is_unavailable(world.send(request.clone()).await.unwrap_err()));
+    }
     assert_eq!(world.channel(ChannelType::Payment).await.inflight, units(PRICE));
     release.send(()).unwrap();
-    world.buy(KEY, PRICE).await.unwrap();
+    while let Err(reject) = world.send(request.clone()).await {
+        assert!(is_unavailable(reject));
+    }
     assert_eq!(world.realm(|realm| realm.asked.len()).await, 1);
     world.assert_at(after(1), after(1)).await;
 }
 
 #[actix_rt::test]
 async fn a_seller_that_answers_no_repeat_keeps_the_money_and_the_buyer_gets_its_back() {
-    tokio::time::pause();
     let mut world = World::started().await;
     world.realm(|realm| realm.strict = true).await;
     world.trick(Trick::LoseReply).await;
@@ -156,12 +160,7 @@ async fn overlapping_purchases_reach_the_seller_in_order_without_waiting_for_eac
         held.push(release);
         let request = world.request(if n % 2 == 0 { KEY } else { OTHER }, PRICE);
         world.buyer = request.state();
-        let answers_to = world.realm(|realm| realm.answers.clone()).await.unwrap();
-        let asked = xbr_market::maker::messages::Asked {
-            request: Request::Buy(Box::new(request)),
-            caller: Caller::default(),
-        };
-        answers.push(answers_to.send(asked));
+        answers.push(world.send_off(request).await);
     }
     world.until_asked(8).await;
     let seqs = world.realm(|realm| realm.asked.iter().map(|asked| asked.channel_seq.value()).collect::<Vec<_>>());
@@ -171,36 +170,61 @@ async fn overlapping_purchases_reach_the_seller_in_order_without_waiting_for_eac
         release.send(()).unwrap();
     }
     for (n, answer) in answers.into_iter().enumerate() {
-        let receipt = BuyReceipt::parse(&[answer.await.unwrap().unwrap()]).unwrap();
-        assert_eq!(receipt.state(), after(u32::try_from(n).unwrap() + 1));
+        assert_eq!(answer.await.unwrap().state(), after(u32::try_from(n).unwrap() + 1));
     }
     world.assert_at(after(8), after(8)).await;
 }
 
 #[actix_rt::test]
 async fn what_a_seller_refuses_for_a_gap_only_is_sold_all_the_same() {
+    let (world, paying) = refused_below_another(true).await;
+    assert_eq!(world.realm(|realm| realm.asked.len()).await, 3, "the second one twice");
+    assert_eq!((paying.seq, paying.settled), (ChannelSeq::new(2), units(PRICE)));
+    assert!(paying.conceded.is_zero());
+}
+
+#[actix_rt::test]
+async fn what_a_seller_holds_a_signature_for_is_conceded_and_shown() {
+    let (world, paying) = refused_below_another(false).await;
+    assert_eq!(world.realm(|realm| realm.asked.len()).await, 2);
+    assert_eq!((paying.seq, paying.settled), (ChannelSeq::new(3), units(PRICE)));
+    assert_eq!(paying.conceded, units(PRICE));
+}
+
+/// A sale is refused while a later one is out, which a strict seller refuses for the gap. The later one is sold in
+/// the end; gives the paying channel then.
+async fn refused_below_another(strict: bool) -> (World, ChannelReport) {
     let mut world = World::started().await;
-    world.realm(|realm| realm.strict = true).await;
-    world.trick(Trick::Refuse("crossbar.error.no_such_object")).await;
+    world.realm(move |realm| realm.strict = strict).await;
+    let (release, released) = oneshot::channel();
+    world.trick(Trick::RefuseLater(released, "crossbar.error.no_such_object")).await;
     let first = world.request(KEY, PRICE);
     world.buyer = first.state();
     let second = world.request(OTHER, PRICE);
-    let (first, second) = tokio::join!(world.send(first), world.send(second));
-    assert_eq!(first.unwrap_err().uri(), "crossbar.error.no_such_object");
-    assert_eq!(second.unwrap().state(), after(2));
-    world.assert_at(state(3, DEPOSIT - PRICE), after(1)).await;
-    assert!(world.channel(ChannelType::Paying).await.conceded.is_zero());
+    let (first, second) = (world.send_off(first).await, world.send_off(second).await);
+    world.until_asked(2).await;
+    release.send(()).unwrap();
+    assert_eq!(first.await.unwrap_err().uri(), "crossbar.error.no_such_object");
+    assert_eq!(second.await.unwrap().state(), after(2));
+    let payment = world.channel(ChannelType::Payment).await;
+    assert_eq!((payment.remaining, payment.settled), (units(DEPOSIT - PRICE), units(PRICE)));
+    let paying = world.channel(ChannelType::Paying).await;
+    assert!(payment.inflight.is_zero() && paying.inflight.is_zero());
+    (world, paying)
 }
 
 #[actix_rt::test]
 async fn purchases_in_flight_are_taken_up_again_after_a_crash() {
-    tokio::time::pause();
     for trick in [Trick::LoseRequest, Trick::LoseReply] {
-        let world = World::with(|options| options.repeat_delay = Duration::from_secs(3600)).await;
+        let world = World::with(|options| {
+            (options.repeat_delay, options.buy_patience) = (Duration::from_secs(3600), Duration::from_millis(20));
+        });
+        let world = world.await;
         world.trick(trick).await;
         let request = world.request(KEY, PRICE);
-        let reject = world.send(request.clone()).await.unwrap_err();
-        assert!(matches!(reject, MakerReject::Buy(BuyReject::Unavailable { .. })));
+        while world.realm(|realm| realm.asked.is_empty()).await {
+            assert!(is_unavailable(world.send(request.clone()).await.unwrap_err()));
+        }
         let world = world.crashed().await;
         world.send(request).await.unwrap();
         let asked = world.realm(|realm| realm.asked.clone()).await;
@@ -242,9 +266,8 @@ async fn an_exhausted_paying_channel_is_closed_and_the_sale_goes_on_with_another
 async fn a_seller_that_does_not_close_costs_the_buyer_nothing() {
     let mut world = World::with(|options| options.channels[1].amount = units(PRICE + 1)).await;
     world.realm(|realm| realm.refuses_to_close = true).await;
-    world.realm(|realm| drop(realm.ledgers.insert(ChannelId::new([0; 16]), after(0)))).await;
     let paying = world.channel(ChannelType::Paying).await.channel_id;
-    world.realm(move |realm| drop(realm.ledgers.insert(paying, state(1, PRICE + 1)))).await;
+    world.realm(move |realm| realm.ledgers.insert(paying, state(1, PRICE + 1))).await;
     world.buy(KEY, PRICE).await.unwrap();
     for _ in 0..2 {
         let reject = world.buy(KEY, PRICE).await.unwrap_err();
@@ -256,7 +279,6 @@ async fn a_seller_that_does_not_close_costs_the_buyer_nothing() {
 
 #[actix_rt::test]
 async fn a_lost_session_is_joined_again_and_what_was_in_flight_goes_on() {
-    tokio::time::pause();
     let mut world = World::started().await;
     world.trick(Trick::LoseRequest).await;
     world.trick(Trick::NotSent).await;
@@ -403,7 +425,6 @@ async fn what_the_market_maker_tells_about_itself_is_what_signatures_are_bound_t
 
 #[actix_rt::test]
 async fn a_stop_finishes_what_is_in_flight_and_takes_nothing_new() {
-    tokio::time::pause();
     let mut world = World::started().await;
     let (release, released) = oneshot::channel();
     world.trick(Trick::Hold(released)).await;

@@ -31,6 +31,8 @@ pub(crate) enum Trick {
     LoseReply,
     /// Refused.
     Refuse(&'static str),
+    /// Refused, when the test lets the answer go.
+    RefuseLater(oneshot::Receiver<()>, &'static str),
     /// It was not even sent.
     NotSent,
     /// The receipt is changed.
@@ -177,6 +179,12 @@ impl Handler<CallSell> for FakeRealm {
             Some(Trick::LoseRequest) => Err(lost()),
             Some(Trick::LoseReply) => self.sell(&request).and(Err(lost())),
             Some(Trick::Refuse(uri)) => Err(refused(uri)),
+            Some(Trick::RefuseLater(released, uri)) => {
+                return Box::pin(async move {
+                    let _ = released.await;
+                    Err(refused(uri))
+                });
+            }
             Some(Trick::Tamper(change)) => self.sell(&request).map(|mut receipt| {
                 change(&mut receipt);
                 receipt
@@ -253,6 +261,7 @@ pub(crate) fn options(store: Arc<dyn MakerStore>, clock: TestClock) -> MakerOpti
         grant(ChannelType::Paying, seller_key().address()),
     ];
     options.clock = Arc::new(clock);
+    (options.repeat_delay, options.rejoin_delay) = (Duration::from_millis(1), Duration::from_millis(1));
     options
 }
 
@@ -340,9 +349,23 @@ impl World {
     }
 
     pub(crate) async fn send(&self, request: BuyRequest) -> Result<BuyReceipt, MakerReject> {
+        self.send_off(request).await.await
+    }
+
+    /// Sends a request; those that are sent off one after the other arrive in that order.
+    pub(crate) async fn send_off(
+        &self,
+        request: BuyRequest,
+    ) -> impl Future<Output = Result<BuyReceipt, MakerReject>> + use<> {
         let expected = request.state();
-        let value = self.ask(Request::Buy(Box::new(request))).await?;
-        let receipt = BuyReceipt::parse(&[value]).unwrap();
+        let answers = self.realm(|realm| realm.answers.clone()).await.expect("the market maker has joined");
+        let asked = Asked { request: Request::Buy(Box::new(request)), caller: Caller::default() };
+        let answer = answers.send(asked);
+        async move { Self::check(expected, &answer.await.unwrap()?) }
+    }
+
+    fn check(expected: ChannelState, value: &Value) -> Result<BuyReceipt, MakerReject> {
+        let receipt = BuyReceipt::parse(std::slice::from_ref(value)).unwrap();
         assert_eq!(receipt.state(), expected);
         let signed = market().state(receipt.channel_id, receipt.state(), false);
         assert_eq!(signed.recover(&receipt.signature), Ok(maker_key().address()));

@@ -9,3 +9,4 @@ mod fake_realm;
 mod rejects;
 mod store;
 mod support;
+mod whole;

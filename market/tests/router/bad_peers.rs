@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use proptest::collection::vec;
+use proptest::prelude::any;
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::TestRunner;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::connect_async;
@@ -44,6 +48,14 @@ impl Neighbours {
         assert_eq!(result.args, args);
         self.router.until("the bad one has gone", |status| status.sessions == 2).await;
     }
+}
+
+/// A subscriber that reads nothing unless it is told to.
+async fn subscriber(router: &Router) -> Raw {
+    let mut raw = Raw::join(router).await;
+    raw.say(Message::Subscribe { request: 1, options: Dict::new(), topic: "com.topic".into() }).await;
+    assert!(matches!(raw.hear().await, Some(Message::Subscribed { .. })));
+    raw
 }
 
 fn nested(depth: usize) -> Value {
@@ -181,11 +193,9 @@ async fn an_unreadable_answer_reaches_the_caller_as_an_error() {
 #[tokio::test]
 async fn a_subscriber_that_does_not_read_misses_events_and_holds_nobody_up() {
     let mut options = options();
-    options.max_queued_events = 4;
+    options.max_queued_unasked = 4;
     let neighbours = Neighbours::with(Router::with(options).await).await;
-    let mut raw = Raw::join(&neighbours.router).await;
-    raw.say(Message::Subscribe { request: 1, options: Dict::new(), topic: "com.topic".into() }).await;
-    assert!(matches!(raw.hear().await, Some(Message::Subscribed { .. })));
+    let raw = subscriber(&neighbours.router).await;
     let (reader, mut incoming) = neighbours.router.join().await;
     reader.subscribe("com.topic", Match::Exact).await.unwrap();
     // More than the buffers of the system and of the queue hold.
@@ -203,9 +213,33 @@ async fn a_subscriber_that_does_not_read_misses_events_and_holds_nobody_up() {
 }
 
 #[tokio::test]
+async fn a_callee_that_does_not_read_is_busy_and_stays() {
+    let neighbours = Neighbours::with(Router::start().await).await;
+    let mut raw = Raw::join(&neighbours.router).await;
+    raw.say(Message::Register { request: 1, options: Dict::new(), procedure: "com.deaf".into() }).await;
+    assert!(matches!(raw.hear().await, Some(Message::Registered { .. })));
+    let mut calls = Vec::new();
+    // More than the buffers of the system and of the queue hold.
+    for _ in 0..80 {
+        let caller = neighbours.caller.clone();
+        let call = Call::new("com.deaf").args([Value::Bytes(vec![0; 1 << 20])]);
+        calls.push(tokio::spawn(async move { caller.call(call).await }));
+    }
+    let (first, _, rest) = futures_util::future::select_all(calls).await;
+    assert_eq!(first.unwrap().unwrap_err().uri(), Some("wamp.error.unavailable"));
+    let status = neighbours.router.handle.observe().await.unwrap();
+    assert_eq!((status.expelled, status.sessions), (0, 3));
+    drop(raw);
+    for call in rest {
+        assert!(call.await.unwrap().unwrap_err().uri().is_some(), "each gets its answer");
+    }
+    neighbours.are_well().await;
+}
+
+#[tokio::test]
 async fn a_caller_that_does_not_read_its_results_is_disconnected() {
     let mut options = options();
-    (options.max_queued_messages, options.max_queued_events) = (8, 4);
+    (options.max_queued_messages, options.max_queued_unasked) = (8, 4);
     let neighbours = Neighbours::with(Router::with(options).await).await;
     let (callee, mut incoming) = neighbours.router.local("callee", "member").await;
     callee.register("com.large", RegisterOptions::default()).await.unwrap();
@@ -244,6 +278,52 @@ async fn a_client_that_does_not_answer_pings_is_gone() {
     tokio::time::sleep(Duration::from_secs(31)).await;
     router.until("it is given up", |status| status.sessions == 0 && status.connections == 0).await;
     drop(raw);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_is_given_up() {
+    let router = Router::start().await;
+    let raw = subscriber(&router).await;
+    let (publisher, _events) = router.local("publisher", "member").await;
+    // More than the buffers of the system hold.
+    for _ in 0..50 {
+        let event = Publish::new("com.topic").args([Value::Bytes(vec![0; 1 << 20])]);
+        publisher.publish(event.acknowledge()).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    router.until("it is given up", |status| status.sessions == 1 && status.connections == 0).await;
+    drop(raw);
+}
+
+#[tokio::test]
+async fn arbitrary_frames_cost_their_sender_the_session_at_most() {
+    let neighbours = Neighbours::new().await;
+    let mut runner = TestRunner::deterministic();
+    let frames = vec(any::<u8>(), 0..40);
+    let mut raw = Raw::join(&neighbours.router).await;
+    for round in 0..300 {
+        let mut frame = frames.new_tree(&mut runner).unwrap().current();
+        if round % 2 == 0 {
+            frame.splice(0..0, [0x84, 0x18, 48, 1, 0xa0]);
+        }
+        raw.send(frame).await;
+        // Something that is answered if the session lives on.
+        let (options, payload) = (vec![("acknowledge".to_owned(), true.into())], Payload::default());
+        raw.say(Message::Publish { request: 7, options, topic: "com.x".into(), payload }).await;
+        loop {
+            match raw.hear().await {
+                Some(Message::Published { request: 7, .. }) => break,
+                Some(Message::Error { .. } | Message::Abort { .. }) => {}
+                None => {
+                    raw = Raw::join(&neighbours.router).await;
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    drop(raw);
+    neighbours.are_well().await;
 }
 
 #[tokio::test]

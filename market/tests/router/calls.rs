@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use xbr_core::Value;
 use xbr_market::router::Bounds;
-use xbr_market::router::realm::{Features, Undelivered};
+use xbr_market::router::realm::{Features, Hindrance, Undelivered};
 use xbr_wamp::message::{Dict, Message, Payload};
 
 use crate::floor::*;
@@ -302,17 +302,25 @@ fn a_forced_registration_takes_over_and_tells_who_had_it() {
 }
 
 #[test]
-fn what_a_serializer_cannot_carry_is_answered_for() {
+fn what_cannot_be_delivered_is_answered_for() {
     let mut floor = Floor::new();
     floor.register(BOB, "com.x", Dict::new());
     let (_, invocation) = floor.invoke(ALICE, 5, "com.x", Dict::new());
-    floor.realm.undeliverable(BOB, Undelivered::Invocation { request: invocation });
+    floor.realm.undeliverable(BOB, Undelivered::Invocation { request: invocation }, Hindrance::Form);
     assert_eq!(errors(&floor.heard()), [(ALICE, 5, "wamp.error.invalid_argument")]);
 
     let (_, invocation) = floor.invoke(ALICE, 6, "com.x", Dict::new());
     let result = floor.say(BOB, yields(invocation, Dict::new())).remove(0).1;
-    floor.realm.undeliverable(ALICE, Undelivered::of(&result).unwrap());
+    floor.realm.undeliverable(ALICE, Undelivered::of(&result).unwrap(), Hindrance::Form);
     assert_eq!(errors(&floor.heard()), [(ALICE, 6, "wamp.error.invalid_argument")]);
+
+    let (_, invocation) = floor.invoke(ALICE, 7, "com.x", option("receive_progress", true));
+    let part = floor.say(BOB, yields(invocation, option("progress", true))).remove(0).1;
+    floor.realm.undeliverable(ALICE, Undelivered::of(&part).unwrap(), Hindrance::Room);
+    let heard = floor.heard();
+    assert_eq!(errors(&heard), [(ALICE, 7, "wamp.error.unavailable")]);
+    assert!(heard.iter().any(|(to, message)| *to == BOB && matches!(message, Message::Interrupt { .. })));
+    assert_eq!(floor.say(BOB, yields(invocation, Dict::new())), []);
 }
 
 #[test]

@@ -169,8 +169,7 @@ impl Witness {
                 self.floor.realm.leave(who);
             }
             Deed::Return if !self.present.contains(&who) => {
-                let features =
-                    Features { call_canceling: who % 2 == 0, registration_revocation: who % 3 == 0 };
+                let features = Features { call_canceling: who < CAROL, registration_revocation: who == BOB };
                 self.floor.join(who, "again", "member", features);
                 self.present.insert(who);
             }

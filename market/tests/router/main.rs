@@ -8,6 +8,7 @@ mod calls;
 mod chance;
 mod events;
 mod floor;
+mod making;
 mod raw;
 mod sessions;
 mod support;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use xbr_core::Value;
 use xbr_market::router::Identity;
 use xbr_wamp::{
-    Auth, Call, CloseReason, ConnectError, IncomingEvent, Match, Publish, RegisterOptions, Serializer,
-    connect,
+    Auth, Call, CloseReason, ConnectError, Incoming, IncomingEvent, Match, Publish, RegisterOptions,
+    Serializer, connect,
 };
 
 use crate::support::*;
@@ -124,4 +124,84 @@ async fn a_shutdown_says_goodbye_and_lets_nobody_in_any_more() {
     let identity = Identity { authid: "late".into(), role: "member".into() };
     assert!(router.handle.dial(REALM, identity).connect().await.is_err());
     assert!(router.handle.listen(([127, 0, 0, 1], 0).into()).await.is_err());
+}
+
+#[tokio::test]
+async fn what_the_other_side_cannot_carry_is_an_error_and_nobody_waits() {
+    let router = Router::start().await;
+    let large = Value::BigInt { negative: false, magnitude: vec![1; 32] };
+    let (callee, incoming) = connect(router.client(Auth::Anonymous, Serializer::Msgpack)).await.unwrap();
+    callee.register("com.msgpack", RegisterOptions::default()).await.unwrap();
+    tokio::spawn(echo(incoming));
+    let (caller, incoming) = router.join().await;
+    caller.register("com.cbor", RegisterOptions::default()).await.unwrap();
+    tokio::spawn(answer_with(incoming, large.clone()));
+
+    let call = Call::new("com.msgpack").args([large.clone()]);
+    assert_eq!(caller.call(call).await.unwrap_err().uri(), Some("wamp.error.invalid_argument"));
+    let called = callee.call(Call::new("com.cbor")).await;
+    assert_eq!(called.unwrap_err().uri(), Some("wamp.error.invalid_argument"));
+
+    let (json, _events) = connect(router.client(Auth::Anonymous, Serializer::Json)).await.unwrap();
+    let result = json.call(Call::new("com.cbor")).await.unwrap();
+    assert_eq!(result.args, [large], "big integers survive where there is a form for them");
+}
+
+/// Answers every invocation with this value.
+async fn answer_with(mut incoming: Incoming, value: Value) {
+    while let Some(event) = incoming.next().await {
+        if let IncomingEvent::Invocation(call) = event {
+            call.responder.yield_result(vec![value.clone()], Vec::new());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_registration_is_taken_over_from_a_session_that_hears_of_it() {
+    let router = Router::start().await;
+    let (first, mut incoming) = router.join().await;
+    let registration = first.register("com.echo", RegisterOptions::default()).await.unwrap();
+    let (second, events) = router.join_as(ticket("tom", TICKET)).await.unwrap();
+    let refused = second.register("com.echo", RegisterOptions::default()).await.unwrap_err();
+    assert_eq!(refused.uri(), Some("wamp.error.procedure_already_exists"));
+    let options = RegisterOptions { force_reregister: true, ..RegisterOptions::default() };
+    second.register("com.echo", options).await.unwrap();
+    tokio::spawn(echo(events));
+    let Some(IncomingEvent::RegistrationRevoked { registration: taken, .. }) = incoming.next().await else {
+        panic!()
+    };
+    assert_eq!(taken, registration);
+    first.call(Call::new("com.echo")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_role_with_few_rights_has_no_more_than_those() {
+    let router = Router::start().await;
+    let (guest, _incoming) = router.join_as(ticket("gus", "please")).await.unwrap();
+    let denied = Some("wamp.error.not_authorized");
+    assert_eq!(guest.call(Call::new("com.echo")).await.unwrap_err().uri(), denied);
+    assert_eq!(guest.register("com.open.x", RegisterOptions::default()).await.unwrap_err().uri(), denied);
+    assert_eq!(guest.publish(Publish::new("com.topic").acknowledge()).await.unwrap_err().uri(), denied);
+    assert_eq!(guest.subscribe("com.", Match::Prefix).await.unwrap_err().uri(), denied);
+    guest.subscribe("com.topic", Match::Exact).await.unwrap();
+    let unknown = guest.call(Call::new("com.open.x")).await.unwrap_err();
+    assert_eq!(unknown.uri(), Some("wamp.error.no_such_procedure"), "it may call this, but nobody serves it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_the_caller_gives_up_interrupts_the_callee() {
+    let router = Router::start().await;
+    let (callee, mut incoming) = router.local("callee", "member").await;
+    callee.register("com.slow", RegisterOptions::default()).await.unwrap();
+    let (caller, _events) = router.local("caller", "member").await;
+    let call = Call::new("com.slow").timeout(Duration::from_secs(5));
+    let called = tokio::spawn(async move { caller.call(call).await.map(drop).map_err(|_| caller) });
+    let Some(IncomingEvent::Invocation(invocation)) = incoming.next().await else { panic!() };
+    let caller = called.await.unwrap().unwrap_err();
+    while !invocation.responder.is_interrupted() {
+        tokio::task::yield_now().await;
+    }
+    drop(invocation);
+    router.until("nothing is under way", |status| status.calls == 0).await;
+    caller.leave().await;
 }

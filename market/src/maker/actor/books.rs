@@ -114,7 +114,9 @@ impl Maker {
         let key_id = request.unsigned.offer.key_id;
         let now_ns = self.options.clock.now_ns();
         match self.book.place(request, signed, OfferId::random(), caller, now_ns) {
-            Ok(entry) => self.commit(entry, ctx, move |maker, _| maker.tell_offer(key_id, uri::ON_OFFER_PLACED, reply)),
+            Ok(entry) => {
+                self.commit(entry, ctx, move |maker, _| maker.tell_offer(key_id, uri::ON_OFFER_PLACED, reply))
+            }
             // Whoever asked may have gone; so below.
             Err(reject) => drop(reply.send(Err(reject.into()))),
         }
@@ -185,9 +187,8 @@ impl Maker {
         };
         let parties = [request.actor, request.delegate, request.recipient];
         let (channel_id, now_ns) = (request.channel_id, self.options.clock.now_ns());
-        let judged = checked.and_then(|()| {
-            self.book.open(channel_id, request.channel_type, parties, request.amount, now_ns)
-        });
+        let judged = checked
+            .and_then(|()| self.book.open(channel_id, request.channel_type, parties, request.amount, now_ns));
         match judged {
             Ok(entry) => self.commit(entry.unwrap_or_default(), ctx, move |maker, ctx| {
                 let info = maker.book.account(channel_id).map(|account| account.info(maker.book.market()));

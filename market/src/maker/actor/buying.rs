@@ -64,13 +64,7 @@ impl Maker {
     }
 
     /// Stores a sale, and signs it meanwhile. The signature leaves once both are done.
-    fn begin_sale(
-        &mut self,
-        entry: Entry,
-        purchase: &Purchase,
-        sale: Sale,
-        ctx: &mut Context<Self>,
-    ) {
+    fn begin_sale(&mut self, entry: Entry, purchase: &Purchase, sale: Sale, ctx: &mut Context<Self>) {
         self.lanes.entry(sale.channel_id).or_default().prepare(sale.state.seq);
         let (durable, is_durable) = tokio::sync::oneshot::channel();
         // When it does not become durable, the books are read back, and this sale is void.
@@ -161,7 +155,9 @@ impl Maker {
         let reject = MakerReject::from(reject);
         self.refused += 1;
         let sale = self.book.purchase(id).and_then(|purchase| purchase.sale);
-        let Some(entry) = self.book.refuse(id, reject.uri(), false, self.options.clock.now_ns()) else { return };
+        let Some(entry) = self.book.refuse(id, reject.uri(), false, self.options.clock.now_ns()) else {
+            return;
+        };
         self.end_sale(id, sale);
         self.commit(entry, ctx, move |maker, _| maker.answer_buyers(id, &Err(reject)));
     }

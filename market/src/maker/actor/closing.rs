@@ -50,7 +50,8 @@ impl Maker {
             };
             let asked = close.send(CallClose { provider_id, request, timeout }).await;
             let receipt = asked.unwrap_or(Err(ProviderError::NotJoined))?;
-            let checking = on_worker(move || signer_of(&message, &receipt.signature) == Some(account.delegate));
+            let checking =
+                on_worker(move || signer_of(&message, &receipt.signature) == Some(account.delegate));
             match checking.await {
                 Some(true) => Ok(receipt),
                 _ => Err(ProviderError::Invalid { problem: "it is not signed by the seller" }),
@@ -80,8 +81,7 @@ impl Maker {
                     if let Some(account) = maker.book.account(channel_id) {
                         maker.publish_closing(account);
                         maker.publish_empty(account);
-                        let closed =
-                            OnChannelClosed { channel_id, state: account.state, is_final: true };
+                        let closed = OnChannelClosed { channel_id, state: account.state, is_final: true };
                         maker.publish(uri::on_channel_closed(&provider_id), closed.to_args());
                     }
                 });

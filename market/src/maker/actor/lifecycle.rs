@@ -181,7 +181,9 @@ impl Maker {
             MakerState::Starting if patient => {
                 tracing::info!(%error, "cannot join yet, trying again");
                 let delay = self.next_delay();
-                self.in_this_run(ctx, tokio::time::sleep(delay), move |maker, (), ctx| maker.join(deadline, ctx));
+                self.in_this_run(ctx, tokio::time::sleep(delay), move |maker, (), ctx| {
+                    maker.join(deadline, ctx)
+                });
             }
             MakerState::Starting => self.not_started(error.into(), ctx),
             MakerState::None | MakerState::Stopping | MakerState::Stopped => {}

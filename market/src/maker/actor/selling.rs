@@ -38,7 +38,9 @@ impl Maker {
     fn call(&self, channel_id: ChannelId, seq: ChannelSeq, ctx: &mut Context<Self>) {
         let id = self.book.sales(channel_id).find(|(at, _)| *at == seq).map(|(_, id)| id);
         let purchase = id.and_then(|id| self.book.purchase(id));
-        let Some((purchase, sale)) = purchase.and_then(|purchase| Some((purchase, purchase.sale?))) else { return };
+        let Some((purchase, sale)) = purchase.and_then(|purchase| Some((purchase, purchase.sale?))) else {
+            return;
+        };
         let Some(signature) = self.signatures.get(&purchase.id) else { return };
         let (id, request) = (purchase.id, purchase.request(self.book.market(), &sale, *signature));
         // Sent before anything is awaited: sales leave in the order of their states.
@@ -81,7 +83,9 @@ impl Maker {
     fn delivered(&mut self, id: PurchaseId, delivered: Delivered, ctx: &mut Context<Self>) {
         let Delivered { sealed_key, seller_signature, signature } = delivered;
         let now_ns = self.options.clock.now_ns();
-        let Some(entry) = self.book.settle(id, sealed_key, seller_signature, signature, now_ns) else { return };
+        let Some(entry) = self.book.settle(id, sealed_key, seller_signature, signature, now_ns) else {
+            return;
+        };
         let receipt = entry.purchases.first().and_then(Purchase::receipt);
         let sale = self.book.purchase(id).and_then(|purchase| purchase.sale);
         let emptied: Vec<_> = entry.accounts.iter().filter(|account| is_empty(account)).cloned().collect();
@@ -187,7 +191,11 @@ fn is_empty(account: &Account) -> bool {
     account.state.balance.is_zero() && account.inflight().is_zero()
 }
 
-fn check_receipt(purchase: &Purchase, request: &SellRequest, receipt: &SellReceipt) -> Result<(), ProviderError> {
+fn check_receipt(
+    purchase: &Purchase,
+    request: &SellRequest,
+    receipt: &SellReceipt,
+) -> Result<(), ProviderError> {
     let problem = match () {
         () if receipt.key_id != purchase.key_id => "it is for another key",
         () if receipt.buyer_key != purchase.buyer_key => "it is for another buyer",

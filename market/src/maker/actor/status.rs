@@ -6,6 +6,7 @@ use xbr_core::wire::{ChannelInfo, ChannelType};
 use xbr_core::{Address, Amount, ChannelId, ChannelSeq};
 
 use super::Maker;
+use crate::maker::account::Account;
 use crate::maker::options::ChannelGrant;
 use crate::maker::reject::{NOT_DURABLE, OpenReject};
 
@@ -83,9 +84,7 @@ impl Handler<Observe> for Maker {
     type Result = MessageResult<Observe>;
 
     fn handle(&mut self, _: Observe, _: &mut Self::Context) -> Self::Result {
-        let mut accounts: Vec<_> = self.book.accounts().collect();
-        accounts.sort_by_key(|account| (account.opened_ns, account.channel_id));
-        let report = |account: &&crate::maker::account::Account| ChannelReport {
+        let report = |account: &Account| ChannelReport {
             channel_id: account.channel_id,
             kind: account.kind,
             delegate: account.delegate,
@@ -100,7 +99,7 @@ impl Handler<Observe> for Maker {
         MessageResult(MakerStatus {
             state: *self.state.borrow(),
             connected: self.connected,
-            channels: accounts.iter().map(report).collect(),
+            channels: self.book.accounts().map(report).collect(),
             offers: self.book.live_offers(self.options.clock.now_ns()),
             pending: self.book.purchases().count(),
             sold: self.sold,

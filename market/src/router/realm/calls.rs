@@ -3,8 +3,9 @@
 //! Whatever the router has to answer in a callee's place, it tells the dealer as the callee's own error: so
 //! every call gets exactly one final answer, by one way, and the dealer forgets it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use thiserror::Error;
 use wampproto::dealer::Registration;
 use wampproto::messages::call::Call;
 use wampproto::messages::error::Error as ErrorMessage;
@@ -37,33 +38,54 @@ pub(super) struct Pending {
     deadline: Instant,
 }
 
+/// What a caller wants and gets.
+struct Terms {
+    receive_progress: bool,
+    /// What the callee learns of the caller.
+    disclosed: Dict,
+    timeout: Duration,
+}
+
 /// A message that could not be delivered, and somebody waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the fields are those of the messages")]
 pub enum Undelivered {
     /// The callee did not get it, so that the caller needs an answer.
     Invocation { request: u64 },
+    /// The caller did not get a part of it, so that it cannot make sense of the rest.
+    Part { request: u64 },
     /// The caller did not get its last part.
     Result { request: u64 },
     /// The one that asked did not get it.
     Error { request_type: u64, request: u64, uri: String },
 }
 
+/// Why a message could not be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Hindrance {
+    /// The receiver's serializer has no form for what it carries.
+    #[error("receiver's serializer cannot carry it")]
+    Form,
+    /// The receiver does not keep up.
+    #[error("receiver does not keep up")]
+    Room,
+}
+
 impl Undelivered {
     /// What has to be done about this message when it cannot be delivered; `None` for nothing.
     pub fn of(message: &Message) -> Option<Self> {
-        match message {
-            Message::Invocation { request, .. } => Some(Self::Invocation { request: *request }),
+        Some(match message {
+            Message::Invocation { request, .. } => Self::Invocation { request: *request },
             // Only parts have details.
             Message::Result { request, details, .. } if details.is_empty() => {
-                Some(Self::Result { request: *request })
+                Self::Result { request: *request }
             }
+            Message::Result { request, .. } => Self::Part { request: *request },
             Message::Error { request_type, request, error, .. } => {
-                let (request_type, request, uri) = (*request_type, *request, error.clone());
-                Some(Self::Error { request_type, request, uri })
+                Self::Error { request_type: *request_type, request: *request, uri: error.clone() }
             }
-            _ => None,
-        }
+            _ => return None,
+        })
     }
 }
 
@@ -162,10 +184,12 @@ impl Realm {
         if self.calls.contains_key(&(session, request)) {
             return Err(Violation::RequestInUse.into());
         }
-        let (options, receive_progress, timeout) = self.check_call(session, options, &procedure)?;
+        let Terms { receive_progress, disclosed, timeout } = self.check_call(session, options, &procedure)?;
+        let options = convert::options([("receive_progress", convert::flag(receive_progress))]);
         let call = Call { request_id: convert::id(request), options, procedure, args: None, kwargs: None };
         match self.ask_dealer(session, &call)? {
-            Some((callee, Message::Invocation { request: invocation, registration, details, .. })) => {
+            Some((callee, Message::Invocation { request: invocation, registration, mut details, .. })) => {
+                details.extend(disclosed);
                 let deadline = later(now, timeout);
                 self.begin(
                     invocation,
@@ -188,15 +212,11 @@ impl Realm {
         Ok(())
     }
 
-    fn check_call(
-        &self,
-        session: u64,
-        options: &Options<'_>,
-        procedure: &str,
-    ) -> Result<(convert::Options, bool, std::time::Duration), Refusal> {
+    fn check_call(&self, session: u64, options: &Options<'_>, procedure: &str) -> Result<Terms, Refusal> {
         let receive_progress = options.flag("receive_progress")?;
         let timeout = options.milliseconds("timeout")?.unwrap_or(self.bounds.max_call_timeout);
-        let mut disclose = options.flag("disclose_me")?;
+        let disclose = options.flag("disclose_me")?;
+        let mut disclosed = Dict::new();
         if options.flag("progress")? {
             return Err(Refusal::Option {
                 option: "progress",
@@ -206,13 +226,11 @@ impl Realm {
         if let Some(member) = self.members.get(&session) {
             check(&member.role, Action::Call, procedure, Match::Exact)?;
             limit("calls under way", member.calls, self.bounds.max_calls)?;
-            disclose |= member.role.disclose_caller;
+            if disclose || member.role.disclose_caller {
+                disclosed = member.disclosed(session, ["caller", "caller_authid", "caller_authrole"]);
+            }
         }
-        let options = convert::options([
-            ("receive_progress", convert::flag(receive_progress)),
-            ("disclose_me", convert::flag(disclose)),
-        ]);
-        Ok((options, receive_progress, timeout.min(self.bounds.max_call_timeout)))
+        Ok(Terms { receive_progress, disclosed, timeout: timeout.min(self.bounds.max_call_timeout) })
     }
 
     pub(super) fn yielded(
@@ -288,15 +306,22 @@ impl Realm {
         }
     }
 
-    /// A message could not be delivered because the session's serializer has no form for what it carries.
-    /// Whoever waits for an answer gets one.
-    pub fn undeliverable(&mut self, to: u64, undelivered: Undelivered) {
-        let text = "receiver's serializer cannot carry it".to_owned();
+    /// A message could not be delivered. Whoever waits for an answer gets one.
+    pub fn undeliverable(&mut self, to: u64, undelivered: Undelivered, hindrance: Hindrance) {
+        let text = hindrance.to_string();
+        let uri = match hindrance {
+            Hindrance::Form => uris::INVALID_ARGUMENT,
+            Hindrance::Room => uris::UNAVAILABLE,
+        };
         match undelivered {
-            Undelivered::Invocation { request } => self.conclude(request, uris::INVALID_ARGUMENT, text),
-            Undelivered::Result { request } => {
-                self.deliver(to, error(code::CALL, request, uris::INVALID_ARGUMENT, text));
+            Undelivered::Invocation { request } => self.conclude(request, uri, text),
+            Undelivered::Part { request } => {
+                if let Some(invocation) = self.calls.get(&(to, request)).copied() {
+                    self.interrupt(invocation, "killnowait");
+                    self.conclude(invocation, uri, text);
+                }
             }
+            Undelivered::Result { request } => self.deliver(to, error(code::CALL, request, uri, text)),
             Undelivered::Error { request_type, request, uri } => {
                 self.deliver(to, error(request_type, request, &uri, text));
             }

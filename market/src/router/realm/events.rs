@@ -6,7 +6,7 @@ use wampproto::messages::subscribe::Subscribe;
 use wampproto::messages::types::Value as RoutedValue;
 use wampproto::messages::unsubscribe::Unsubscribe;
 use xbr_wamp::Match;
-use xbr_wamp::message::{Message, Payload};
+use xbr_wamp::message::{Dict, Message, Payload};
 
 use super::request::{Options, check, limit};
 use super::{Delivery, Fault, Realm, Refusal, Violation, convert};
@@ -63,16 +63,17 @@ impl Realm {
         topic: String,
         payload: &Payload,
     ) -> Result<(), Fault> {
-        let options = self.check_publish(session, options, &topic)?;
+        let (options, disclosed) = self.check_publish(session, options, &topic)?;
         let publish = Publish { request_id: convert::id(request), options, topic, args: None, kwargs: None };
         let published = self.broker.receive_publish(convert::id(session), &publish);
         let published = published.map_err(|_| Violation::Unroutable)?;
         for event in published.events {
-            let Some(Message::Event { subscription, publication, details, .. }) =
+            let Some(Message::Event { subscription, publication, mut details, .. }) =
                 convert::message(event.event.as_ref())
             else {
                 continue;
             };
+            details.extend(disclosed.iter().cloned());
             let to = event.recipients.into_iter().map(i64::unsigned_abs).collect();
             let message = Message::Event { subscription, publication, details, payload: payload.clone() };
             self.deliveries.push_back(Delivery::Event { to, message });
@@ -88,12 +89,13 @@ impl Realm {
         session: u64,
         options: &Options<'_>,
         topic: &str,
-    ) -> Result<convert::Options, Refusal> {
+    ) -> Result<(convert::Options, Dict), Refusal> {
         let sessions = |option| options.list(option, |id| id.as_u64().map(convert::id).map(RoutedValue::Int));
         let names = |option| options.list(option, |name| name.as_str().map(RoutedValue::str));
         let exclude_me = options.choice("exclude_me")?.map(RoutedValue::Bool);
         let acknowledge = convert::flag(options.flag("acknowledge")?);
-        let mut disclose = options.flag("disclose_me")?;
+        let disclose = options.flag("disclose_me")?;
+        let mut disclosed = Dict::new();
         let lists = [
             ("exclude", sessions("exclude")?),
             ("eligible", sessions("eligible")?),
@@ -104,15 +106,14 @@ impl Realm {
         ];
         if let Some(member) = self.members.get(&session) {
             check(&member.role, Action::Publish, topic, Match::Exact)?;
-            disclose |= member.role.disclose_publisher;
+            if disclose || member.role.disclose_publisher {
+                disclosed =
+                    member.disclosed(session, ["publisher", "publisher_authid", "publisher_authrole"]);
+            }
         }
         let mut checked = convert::options(lists.map(|(option, list)| (option, list.map(RoutedValue::List))));
-        checked.extend(convert::options([
-            ("exclude_me", exclude_me),
-            ("acknowledge", acknowledge),
-            ("disclose_me", convert::flag(disclose)),
-        ]));
-        Ok(checked)
+        checked.extend(convert::options([("exclude_me", exclude_me), ("acknowledge", acknowledge)]));
+        Ok((checked, disclosed))
     }
 
     /// What the broker has to say to a message of a session.

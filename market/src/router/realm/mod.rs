@@ -25,7 +25,7 @@ use wampproto::uris;
 use xbr_core::Value;
 use xbr_wamp::message::{Dict, MAX_ID, Message, Payload, code};
 
-pub use calls::Undelivered;
+pub use calls::{Hindrance, Undelivered};
 pub use request::Refusal;
 
 use super::options::{Bounds, RealmOptions};
@@ -139,6 +139,7 @@ pub struct RealmStatus {
 }
 
 struct Member {
+    authid: String,
     role: Arc<Role>,
     features: Features,
     registrations: HashSet<u64>,
@@ -192,11 +193,12 @@ impl Realm {
             return false;
         }
         // The realm's name is of no use there, and there is one realm only.
-        let details = SessionDetails::new(convert::id(session), String::new(), authid, role, false);
+        let details = SessionDetails::new(convert::id(session), String::new(), authid.clone(), role, false);
         if self.dealer.add_session(details.clone()).is_err() || self.broker.add_session(details).is_err() {
             return false;
         }
         let member = Member {
+            authid,
             role: known,
             features,
             registrations: HashSet::new(),
@@ -292,6 +294,14 @@ impl Realm {
 
     fn deliver(&mut self, to: u64, message: Message) {
         self.deliveries.push_back(Delivery::Message { to, message });
+    }
+}
+
+impl Member {
+    /// Who it is, for others, under these three names.
+    fn disclosed(&self, session: u64, names: [&str; 3]) -> Dict {
+        let values = [session.into(), self.authid.as_str().into(), self.role.name.as_str().into()];
+        names.map(str::to_owned).into_iter().zip(values).collect()
     }
 }
 

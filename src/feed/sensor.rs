@@ -1,6 +1,8 @@
 //! Synthetic live data: sensors whose values wander as those of real ones do, the same for the same seed. They are
 //! integers here and decimals in the JSON only.
 
+use std::fmt;
+
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -11,6 +13,15 @@ pub enum SensorKind {
     Weather,
     /// Speed and direction of the wind.
     Wind,
+}
+
+impl fmt::Display for SensorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Weather => "weather",
+            Self::Wind => "wind",
+        })
+    }
 }
 
 /// A sensor: its measurements never end.
@@ -61,7 +72,7 @@ impl Iterator for Sensor {
                 self.level = self.wander(self.level, 90, 0, 2400);
                 self.other = (self.other + self.random.random_range(-9..=9)).rem_euclid(360);
                 let (speed, degrees) = (decimal(self.level, 2), self.other);
-                format!(r#"{{"number":{number},"metres_per_second":{speed},"degrees":{degrees}}}"#)
+                format!(r#"{{"number":{number},"m_per_s":{speed},"degrees":{degrees}}}"#)
             }
         })
     }

@@ -1,0 +1,106 @@
+//! The demo as a program: what it prints, and that everybody's accounts agree, whatever fails.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers fail a test by panicking")]
+
+use std::fs;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn demo(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xbr-seller"));
+    command.arg("demo").args(args).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// The summary of a demo that ends well.
+fn summary(args: &[&str]) -> Value {
+    let output = demo(args).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary.get("agree"), Some(&true.into()), "{summary}");
+    assert_eq!(summary.get("differences"), Some(&Value::Array(Vec::new())));
+    summary
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn so_many_sales_as_were_asked_for_are_made_and_nobody_differs() {
+    let summary = summary(&["--sales", "200", "--json"]);
+    assert_eq!((&summary["sales"], &summary["refused"]), (&200.into(), &0.into()));
+    assert!(summary["events"].as_u64() >= Some(200), "{summary}");
+    assert!(summary["seconds"].is_number() && summary["sales_per_second"].is_number());
+    let [buyers, maker, seller] = ["buyers", "market_maker", "seller"].map(|who| &summary[who]);
+    assert_eq!((&buyers["deposited"], &buyers["lost"]), (&"6400000".into(), &"0".into()));
+    for amount in [&maker["received"], &maker["paid"], &seller["earned"]] {
+        assert_eq!(*amount, buyers["spent"]);
+    }
+    assert_eq!((&maker["conceded"], &seller["surplus"]), (&"0".into(), &"0".into()));
+}
+
+#[test]
+fn the_accounts_agree_after_ten_thousand_sales_with_64_in_flight() {
+    let summary = summary(&["--sales", "10000", "--in-flight", "64", "--json"]);
+    assert_eq!(summary["sales"], 10_000, "{summary}");
+}
+
+#[test]
+fn the_accounts_agree_after_two_thousand_sales_of_which_one_in_ten_fails() {
+    let summary = summary(&["--sales", "2000", "--fail", "100", "--json"]);
+    assert!(summary["sales"].as_u64() >= Some(2000), "{summary}");
+    assert!(summary["refused"].as_u64() >= Some(150), "{summary}");
+}
+
+#[test]
+fn a_file_is_sold_as_well_and_without_a_terminal_there_are_lines() {
+    let folder = TempDir::new().unwrap();
+    let feed = folder.path().join("feed.jsonl");
+    fs::write(&feed, "{\"my\":1}\n{\"my\":2}\n").unwrap();
+    let output = demo(&["--sales", "20", "--in-flight", "2", "--feed"]).arg(&feed).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with("0 s: 0 keys sold (0.0/s)") && said.contains("20 keys sold in "), "{said}");
+    assert!(said.ends_with("agree to the last unit of 10^-18 XBR.\n"), "{said}");
+    assert!(!said.contains('\u{1b}'), "no control sequences: {said}");
+}
+
+#[test]
+fn a_kept_folder_goes_on_from_where_it_was() {
+    let folder = TempDir::new().unwrap();
+    let dir = folder.path().join("market");
+    let run = || summary(&["--sales", "20", "--in-flight", "3", "--json", "--dir", dir.to_str().unwrap()]);
+    let spent = |summary: &Value| summary["buyers"]["spent"].as_str().unwrap().parse::<f64>().unwrap();
+    let (first, second) = (run(), run());
+    assert_eq!((&first["sales"], &second["sales"]), (&20.into(), &20.into()));
+    assert!(spent(&second) > spent(&first) && spent(&first) > 0.0, "{first} {second}");
+    assert_eq!(first["buyers"]["deposited"], second["buyers"]["deposited"]);
+}
+
+#[test]
+fn a_signal_ends_it_with_the_accounts() {
+    for signal in ["-INT", "-TERM"] {
+        let child = demo(&["--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Whether it has sold already does not matter.
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(summary["agree"], true);
+    }
+}
+
+#[test]
+fn the_help_teaches_and_nonsense_is_refused() {
+    let help = said(&demo(&["--help"]).output().unwrap());
+    for word in ["Examples:", "--feed", "--in-flight", "agree to the last unit"] {
+        assert!(help.contains(word), "{word} in {help}");
+    }
+    for args in [&["--sales", "0"][..], &["--in-flight", "0"], &["--config", "nowhere.toml"]] {
+        assert_eq!(demo(args).output().unwrap().status.code(), Some(2), "{args:?}");
+    }
+}
