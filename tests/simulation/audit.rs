@@ -1,10 +1,10 @@
-//! What leaves a party is looked at as it leaves: no signature contradicts an earlier one, and nothing is answered
-//! that is not stored.
+//! What leaves a party is looked at as it leaves: no signature contradicts an earlier one, and nothing is
+//! answered that is not stored.
 //!
-//! Of a channel's states each side signs one for a sequence number, and a later one never leaves more. There is one
-//! exception, which the protocol needs: of a state that the seller has refused nothing came, so that the market maker
-//! signs its sequence number anew. (A buyer does the same with a payment that was refused; what it signs is what the
-//! market maker compares its own figures with.)
+//! Of a channel's states each side signs one for a sequence number, and a later one never leaves more. There
+//! is one exception, which the protocol needs: of a state that the seller has refused nothing came, so that
+//! the market maker signs its sequence number anew. (A buyer does the same with a payment that was refused;
+//! what it signs is what the market maker compares its own figures with.)
 
 use std::collections::BTreeMap;
 

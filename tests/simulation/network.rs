@@ -1,8 +1,9 @@
-//! The network between the parties: a router that passes calls on, and everything that may go wrong on the way.
+//! The network between the parties: a router that passes calls on, and everything that may go wrong on the
+//! way.
 //!
-//! It is as good as WAMP says, and no better: the calls of a session reach a callee in the order in which they were
-//! made; calls of different sessions, and all answers, overtake each other. Beyond that calls and answers get lost,
-//! are late, come twice, and sessions end at any moment, with the calls that they had made.
+//! It is as good as WAMP says, and no better: the calls of a session reach a callee in the order in which
+//! they were made; calls of different sessions, and all answers, overtake each other. Beyond that calls and
+//! answers get lost, are late, come twice, and sessions end at any moment, with the calls that they had made.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -145,15 +146,15 @@ impl Network {
         self.state.borrow_mut().weather = weather;
     }
 
-    /// Whether the buyer's key in a call is to be spoilt: never when a state is sent again, since a router that
-    /// spoils only the repeats makes one side believe that nothing was bought.
+    /// Whether the buyer's key in a call is to be spoilt: never when a state is sent again, since a router
+    /// that spoils only the repeats makes one side believe that nothing was bought.
     pub(crate) fn spoils_first(&self, call: (ChannelId, ChannelSeq, KeyId)) -> bool {
         let state = &mut *self.state.borrow_mut();
         state.seen.insert(call) && state.chance.permille(state.weather.spoilt)
     }
 
-    /// Joins a party; a session that it had before ends. `None` when the router cannot be reached, or the party has
-    /// crashed meanwhile.
+    /// Joins a party; a session that it had before ends. `None` when the router cannot be reached, or the
+    /// party has crashed meanwhile.
     pub(crate) async fn join(&self, party: Party, cut: &Cut, role: Role) -> Option<u64> {
         let (delay, reached) = {
             let state = &mut *self.state.borrow_mut();
@@ -235,8 +236,8 @@ impl Network {
         Some((Passage { arrival: arrival.flatten(), twice, back }, alive))
     }
 
-    /// Carries a call to `to`, and its answer back. What is to be sent is decided before this returns; the call
-    /// ends with the caller's session, or when its patience does.
+    /// Carries a call to `to`, and its answer back. What is to be sent is decided before this returns; the
+    /// call ends with the caller's session, or when its patience does.
     pub(crate) fn carry<T: 'static>(
         self: &Rc<Self>,
         (from, number): (Party, Option<u64>),

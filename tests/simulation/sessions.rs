@@ -1,5 +1,5 @@
-//! The sessions of the parties: actors in the place of those that speak WAMP, which pass the same typed messages to
-//! the network and bring the answers back.
+//! The sessions of the parties: actors in the place of those that speak WAMP, which pass the same typed
+//! messages to the network and bring the answers back.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use xbr_core::wire::{
     ChannelsByDelegate, CloseReceipt, GetConfig, MarketConfig, MarketDomain, Quote, SellReceipt,
     UnsignedOffer, active_channel, uri,
 };
-use xbr_core::{BuyerKey, ChannelId, DelegateKey, KeyId, ProviderId, Signer, Value};
-use xbr_market::buyer::messages as buyer;
+use xbr_core::{Address, BuyerKey, ChannelId, DelegateKey, KeyId, ProviderId, Signer, Value};
+use xbr_market::buyer::{error as buyer_error, messages as buyer};
 use xbr_market::maker::messages as maker;
 use xbr_market::maker::offer::Caller;
 use xbr_market::maker::outcome::ProviderError;
@@ -184,8 +184,12 @@ impl<Of: Unpin + 'static> Session<Of> {
     }
 }
 
+/// What is asked of the market maker as it is, and how the answers are read.
 macro_rules! asks {
-    ($session:ty, $error:path, $($message:path => $result:ty, |$it:ident| $request:expr, $parse:expr;)*) => {$(
+    (
+        $session:ty, $error:path,
+        $($message:path => $result:ty, |$it:ident| $request:expr, $parse:expr;)*
+    ) => {$(
         impl Handler<$message> for $session {
             type Result = ResponseFuture<Result<$result, $error>>;
 
@@ -201,6 +205,14 @@ macro_rules! asks {
     )*};
 }
 
+fn active(kind: ChannelType, delegate: Address) -> Request {
+    Request::ActiveChannel(kind, ByDelegate { delegate })
+}
+
+fn balance(kind: ChannelType, channel_id: ChannelId) -> Request {
+    Request::Balance(kind, ByChannel { channel_id })
+}
+
 fn config() -> Request {
     Request::Config(GetConfig { include_eula_text: false })
 }
@@ -208,29 +220,28 @@ fn config() -> Request {
 asks! { Session<OfSeller>, seller::MarketError,
     seller::FetchConfig => MarketConfig, |_it| config(), MarketConfig::parse;
     seller::FetchActiveChannel => Option<ChannelInfo>,
-        |it| Request::ActiveChannel(ChannelType::Paying, ByDelegate { delegate: it.delegate }), active_channel;
+        |it| active(ChannelType::Paying, it.delegate), active_channel;
     seller::FetchChannels => Vec<ChannelId>, |it| Request::Channels(ChannelsByDelegate {
         delegate: it.delegate,
         channel_type: ChannelType::Paying,
         filter_open: true,
     }), channel_ids;
-    seller::FetchChannel => ChannelInfo,
-        |it| Request::Channel(ChannelType::Paying, ByChannel { channel_id: it.channel_id }), ChannelInfo::parse;
+    seller::FetchChannel => ChannelInfo, |it| {
+        Request::Channel(ChannelType::Paying, ByChannel { channel_id: it.channel_id })
+    }, ChannelInfo::parse;
     seller::FetchBalance => ChannelBalance,
-        |it| Request::Balance(ChannelType::Paying, ByChannel { channel_id: it.channel_id }), ChannelBalance::parse;
+        |it| balance(ChannelType::Paying, it.channel_id), ChannelBalance::parse;
     seller::RevokeOffer => (), |it| Request::Revoke(ByKey { key_id: it.key_id }), any;
 }
 
 asks! { Session<OfBuyer>, buyer_error::MarketError,
     buyer::FetchConfig => MarketConfig, |_it| config(), MarketConfig::parse;
     buyer::FetchActiveChannel => Option<ChannelInfo>,
-        |it| Request::ActiveChannel(ChannelType::Payment, ByDelegate { delegate: it.delegate }), active_channel;
+        |it| active(ChannelType::Payment, it.delegate), active_channel;
     buyer::FetchBalance => ChannelBalance,
-        |it| Request::Balance(ChannelType::Payment, ByChannel { channel_id: it.channel_id }), ChannelBalance::parse;
+        |it| balance(ChannelType::Payment, it.channel_id), ChannelBalance::parse;
     buyer::FetchQuote => Quote, |it| Request::Quote(ByKey { key_id: it.key_id }), Quote::parse;
 }
-
-use xbr_market::buyer::error as buyer_error;
 
 fn channel_ids(args: &[Value]) -> Result<Vec<ChannelId>, ArgumentError> {
     ChannelIds::parse(args).map(|ids| ids.0)

@@ -1,8 +1,8 @@
-//! The stores of the parties: the real ones, in memory, each on a disk that fails when it is told to and is out of
-//! reach of a party that has crashed.
+//! The stores of the parties: the real ones, in memory, each on a disk that fails when it is told to and is
+//! out of reach of a party that has crashed.
 //!
-//! An operation is done when its method returns, although a thread does it: so nothing here depends on how fast a
-//! thread is, and a runtime with paused time does not run ahead of it.
+//! An operation is done when its method returns, although a thread does it: so nothing here depends on how
+//! fast a thread is, and a runtime with paused time does not run ahead of it.
 
 use std::fmt;
 use std::pin::pin;
@@ -23,8 +23,8 @@ use xbr_market::maker::purchase::{Purchase, PurchaseId};
 use xbr_market::maker::store::Snapshot;
 use xbr_store::{Evidence, Fault, KeyLookup, KeyRecord, Store, StoreError, StoreFuture};
 
-/// Cuts an incarnation of a party off from its store and from the network, as a crash does: what it still does
-/// nobody sees.
+/// Cuts an incarnation of a party off from its store and from the network, as a crash does: what it still
+/// does nobody sees.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cut(Arc<AtomicBool>);
 

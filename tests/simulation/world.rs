@@ -32,8 +32,8 @@ const BUYERS: usize = 3;
 const MAX_PRICE: u128 = 100;
 /// The price of most keys; channels hold a multiple of it, so that they are emptied to the last unit.
 const PRICE: u128 = 35;
-/// The APIs: the price of a key, how often it is replaced, and for how long its offer is valid, in s. The last is too
-/// dear.
+/// The APIs: the price of a key, how often it is replaced, and for how long its offer is valid, in s. The
+/// last is too dear.
 const APIS: [(u128, u64, Option<u64>); 4] =
     [(PRICE, 60, None), (0, 90, None), (50, 120, Some(400)), (MAX_PRICE + 1, 240, None)];
 /// For how long a stop waits for what is in flight.
@@ -280,8 +280,8 @@ impl World {
         self.replace(party);
     }
 
-    /// Nothing goes wrong any more, there is money, and everybody finds out where things stand. Gives what buyers
-    /// wanted, and what came of it.
+    /// Nothing goes wrong any more, there is money, and everybody finds out where things stand. Gives what
+    /// buyers wanted, and what came of it.
     pub(crate) async fn heal(&mut self) -> Result<Vec<Wanted>, String> {
         self.network.note(format_args!("everything is well again"));
         self.network.set_weather(Weather::CALM);
