@@ -1,4 +1,4 @@
-"""One consumer of data: its key, its configuration, and the processes of `xbr-seller buy` that run for it in turn."""
+"""One consumer of data: its key, its configuration, and the processes that buy for it in turn."""
 
 import os
 from contextlib import AbstractContextManager

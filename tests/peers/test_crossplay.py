@@ -188,7 +188,7 @@ def test_after_a_failed_sale_the_reference_trades_on_in_our_market(our_market, t
         buyer.wait_for("the sale has failed", lambda: buyer.events("failed"))
         seller = ReferenceSeller(our_market.url, tmp_path / "seller-2", seller_key, 3)
         stack.callback(seller.kill)
-        done = buyer.wait_for("the next keys are bought", lambda: (it := buyer.events("unwrapped"))[2:] and it)
+        done = buyer.wait_for("the next events", lambda: (it := buyer.events("unwrapped"))[2:] and it)
         accounts = seller.sold(), int(done[-1]["balance"])
         check_accounts(our_market, address(seller_key), address(buyer_key), 2, *accounts)
 
