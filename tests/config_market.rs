@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use xbr_core::Amount;
 use xbr_market::maker::OfferPolicy;
 use xbr_market::router::RouterHandle;
-use xbr_seller::config::{ConfigError, Environment, HostConfig, Member};
+use xbr_seller::config::{ConfigError, Environment, HostConfig, Member, RealmConfig, RouterConfig};
 
 const GOOD: &str = r#"[maker]
 key_file = "market.key"
@@ -33,6 +33,13 @@ buyer = "0xdfc1ca4598d62a1568599b40d6c123cc31132142"
 amount = "1000"
 "#;
 
+fn router(config: HostConfig) -> RouterConfig {
+    match config.realm {
+        RealmConfig::Own(router) => router,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn parse(text: &str) -> Result<HostConfig, ConfigError> {
     HostConfig::parse(Path::new("conf/market.toml"), text, &Environment::default())
 }
@@ -46,19 +53,33 @@ fn defaults_are_those_that_are_documented() {
         (config.maker.buy_patience, config.maker.grace),
         (Duration::from_secs(25), Duration::from_secs(10))
     );
-    assert_eq!((config.router.max_connections, config.router.max_message_bytes), (1024, 4 << 20));
-    assert!(!config.router.roles[0].disclose_caller && config.router.roles[0].rules[0].publish);
     let [channel] = config.channels.as_slice() else { panic!("{:?}", config.channels) };
     assert!(matches!(channel.member, Member::Buyer(_)));
     assert_eq!(channel.amount, Amount::from_xbr(1000));
+    let router = router(config);
+    assert_eq!((router.max_connections, router.max_message_bytes), (1024, 4 << 20));
+    assert!(!router.roles[0].disclose_caller && router.roles[0].rules[0].publish);
 }
 
 #[test]
 fn a_checked_configuration_makes_a_router() {
-    let config = parse(GOOD).unwrap();
-    let options = config.router.options(vec![SecretString::from("secret")], [7; 32]);
+    let options = router(parse(GOOD).unwrap()).options(vec![SecretString::from("secret")], [7; 32]);
     assert_eq!(options.realms[0].principals.len(), 2, "the operator, and who is configured");
     RouterHandle::spawn(options).unwrap();
+}
+
+#[test]
+fn a_market_without_a_router_of_its_own_joins_another() {
+    let own = GOOD.find("[router]").unwrap()..GOOD.find("[[channel]]").unwrap();
+    let market = "[market]\nurl = \"ws://router.example/ws\"\nrealm = \"realm1\"\n";
+    let mut text = GOOD.to_owned();
+    text.replace_range(own, market);
+    let RealmConfig::Other { market, force_reregister: false } = parse(&text).unwrap().realm else {
+        panic!("{text}")
+    };
+    assert_eq!(market.url, "ws://router.example/ws");
+    let both = format!("{GOOD}[market]\nurl = \"ws://router.example/ws\"\nrealm = \"realm1\"\n");
+    assert!(matches!(parse(&both), Err(ConfigError::Invalid { .. })));
 }
 
 #[test]

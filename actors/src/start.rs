@@ -7,9 +7,9 @@ use std::sync::Arc;
 use actix::{Addr, Recipient};
 use futures_util::future::join_all;
 use thiserror::Error;
-use xbr_core::channel::{ChannelTerms, Reconciliation};
-use xbr_core::wire::{ChannelInfo, ChannelStatus, ChannelType, MarketDomain};
-use xbr_core::{Address, ChannelId};
+use xbr_core::channel::{ChannelState, ChannelTerms, Reconciliation};
+use xbr_core::wire::{ChannelBalance, ChannelInfo, ChannelStatus, ChannelType, MarketDomain};
+use xbr_core::{Address, ChannelId, ChannelSeq};
 use xbr_store::StoreError;
 
 use crate::channel_ledger::{Attach, ChannelLedger, Load};
@@ -148,7 +148,7 @@ async fn attach(
 ) -> Result<(), StartError> {
     let channel_id = terms.channel_id;
     let balance = ask(&market.fetch_balance, FetchBalance { channel_id }).await?;
-    let theirs = balance.state();
+    let theirs = if is_new { before_sales_in_flight(&balance) } else { balance.state() };
     let attach = Attach { terms: terms.clone(), theirs, compare: true };
     let reconciliation = ledger.send(attach).await.map_err(|_| StartError::Gone)??;
     let (seq, remaining) = (theirs.seq.value(), theirs.balance);
@@ -167,6 +167,18 @@ async fn attach(
         ),
     }
     Ok(())
+}
+
+/// Where a channel stands that is seen for the first time. The market maker's figures already count the sales in
+/// flight, of which nothing was signed here: a ledger that began after them would refuse them.
+fn before_sales_in_flight(balance: &ChannelBalance) -> ChannelState {
+    let counted = balance.state();
+    if balance.inflight.is_zero() {
+        return counted;
+    }
+    let seq = ChannelSeq::new(counted.seq.value().saturating_sub(1));
+    let balance = counted.balance.checked_add(balance.inflight).unwrap_or(counted.balance);
+    ChannelState { seq, balance }
 }
 
 /// Whether a channel pays this seller, and is open.

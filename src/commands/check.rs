@@ -5,11 +5,12 @@ use std::path::Path;
 
 use xbr_core::Signer;
 use xbr_store::SqliteStore;
+use xbr_wamp::Auth;
 
 use super::Failure;
 use crate::config::{
     AnyConfig, BuyConfig, ChannelConfig, Config, DemoConfig, Environment, HostConfig, HostSecrets,
-    MarketConfig, PrincipalConfig, Secrets, SourceConfig,
+    MarketConfig, PrincipalConfig, RealmConfig, RouterConfig, Secrets, SourceConfig,
 };
 
 pub(super) fn execute(file: &Path) -> Result<(), Failure> {
@@ -27,7 +28,7 @@ pub(super) fn execute(file: &Path) -> Result<(), Failure> {
 
 fn seller(out: &mut impl Write, config: &Config, secrets: &Secrets) -> io::Result<()> {
     writeln!(out, "seller:  {}", secrets.delegate.address())?;
-    market(out, &config.market, secrets)?;
+    market(out, &config.market, &secrets.auth)?;
     store(out, &config.store.path)?;
     for api in &config.apis {
         let terms = &api.terms;
@@ -42,7 +43,7 @@ fn seller(out: &mut impl Write, config: &Config, secrets: &Secrets) -> io::Resul
 fn buyer(out: &mut impl Write, config: &BuyConfig, secrets: &Secrets) -> io::Result<()> {
     let max_price = config.buyer.max_price;
     writeln!(out, "buyer:   {}, for at most {max_price} XBR a key", secrets.delegate.address())?;
-    market(out, &config.market, secrets)?;
+    market(out, &config.market, &secrets.auth)?;
     store(out, &config.store.path)?;
     for subscription in &config.subscriptions {
         writeln!(out, "topic:   {} ({})", subscription.uri, subscription.matching)?;
@@ -51,9 +52,20 @@ fn buyer(out: &mut impl Write, config: &BuyConfig, secrets: &Secrets) -> io::Res
 }
 
 fn host(out: &mut impl Write, config: &HostConfig, secrets: &HostSecrets) -> io::Result<()> {
-    let HostConfig { maker, router, channels, .. } = config;
+    let HostConfig { maker, realm, channels, .. } = config;
     writeln!(out, "maker:   {} for market {}", secrets.key.address(), maker.market_id)?;
     store(out, &config.store)?;
+    match realm {
+        RealmConfig::Own(own) => router(out, own)?,
+        RealmConfig::Other { market, .. } => self::market(out, market, &secrets.auth)?,
+    }
+    for ChannelConfig { member, amount } in channels {
+        writeln!(out, "channel: {amount} XBR for {member}")?;
+    }
+    Ok(())
+}
+
+fn router(out: &mut impl Write, router: &RouterConfig) -> io::Result<()> {
     for address in &router.listen {
         writeln!(out, "router:  ws://{address} realm {}", router.realm)?;
     }
@@ -63,9 +75,6 @@ fn host(out: &mut impl Write, config: &HostConfig, secrets: &HostSecrets) -> io:
     for PrincipalConfig { authid, role, public_key } in &router.principals {
         let proof = if public_key.is_some() { "a key" } else { "a ticket" };
         writeln!(out, "member:  {authid} as {role}, by {proof}")?;
-    }
-    for ChannelConfig { member, amount } in channels {
-        writeln!(out, "channel: {amount} XBR for {member}")?;
     }
     Ok(())
 }
@@ -84,8 +93,8 @@ fn demo(out: &mut impl Write, config: &DemoConfig) -> io::Result<()> {
     Ok(())
 }
 
-fn market(out: &mut impl Write, market: &MarketConfig, secrets: &Secrets) -> io::Result<()> {
-    writeln!(out, "market:  {} realm {} as {}", market.url, market.realm, secrets.auth.method())
+fn market(out: &mut impl Write, market: &MarketConfig, auth: &Auth) -> io::Result<()> {
+    writeln!(out, "market:  {} realm {} as {}", market.url, market.realm, auth.method())
 }
 
 fn store(out: &mut impl Write, path: &Path) -> io::Result<()> {

@@ -30,21 +30,21 @@ pub(super) fn execute(args: &MarketArgs) -> Result<(), Failure> {
 }
 
 fn channel(config: &HostConfig, secrets: &HostSecrets, command: &ChannelCommand) -> Result<(), Failure> {
-    let key = &secrets.key;
     let told = match command {
         ChannelCommand::Open { member, amount } => {
             // The command line has exactly one.
             let Some(member) = member.member() else { return Ok(()) };
-            let opened = operate(config, key, async |operator| operator.open(member, *amount).await)?;
+            let opened = operate(config, secrets, async |operator| operator.open(member, *amount).await)?;
             format!("channel {} is open: {amount} XBR for {member}\n", opened.channel_id)
         }
         ChannelCommand::List { member } => {
             let members = member.member().map_or_else(|| members(config), |member| vec![member]);
-            operate(config, key, async |operator| list(operator, members).await)?
+            operate(config, secrets, async |operator| list(operator, members).await)?
         }
         ChannelCommand::Close { channel, key_file } => {
             let delegate = delegate_key(key_file)?;
-            let closed = operate(config, key, async |operator| operator.close(*channel, &delegate).await)?;
+            let closed =
+                operate(config, secrets, async |operator| operator.close(*channel, &delegate).await)?;
             format!("channel {channel} is closed: {} XBR remain with the payer\n", closed.balance)
         }
     };
@@ -54,11 +54,11 @@ fn channel(config: &HostConfig, secrets: &HostSecrets, command: &ChannelCommand)
 /// Does something as the operator of the running market.
 fn operate<T>(
     config: &HostConfig,
-    key: &DelegateKey,
+    secrets: &HostSecrets,
     work: impl AsyncFnOnce(&Operator<'_>) -> Result<T, OperatorError>,
 ) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(async { work(&Operator::join(config, key).await?).await })?)
+    Ok(runtime.block_on(async { work(&Operator::join(config, secrets).await?).await })?)
 }
 
 async fn list(operator: &Operator<'_>, members: Vec<Member>) -> Result<String, OperatorError> {

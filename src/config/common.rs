@@ -62,7 +62,8 @@ impl Reader<'_> {
         (market, ServingConfig { invoke, force_reregister })
     }
 
-    fn connection(&mut self, section: &mut Section<'_>) -> Option<MarketConfig> {
+    /// What those who join a router say about it.
+    pub(super) fn connection(&mut self, section: &mut Section<'_>) -> Option<MarketConfig> {
         let url =
             section.required("url", "the address of a router, such as ws://127.0.0.1:8080/ws", router_url);
         let realm = section.required("realm", "the name of a realm", |node| uri_that_is(node, "realm"));

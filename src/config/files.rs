@@ -71,15 +71,7 @@ impl Files {
         if let Some(file) = &self.store {
             check_store(file, report);
         }
-        for file in self.cafile.iter().chain(&self.sources) {
-            match fs::metadata(&file.value) {
-                Ok(metadata) if metadata.is_dir() => {
-                    file.complain(report, unusable(&file.value, "it is a folder"))
-                }
-                Ok(_) => {}
-                Err(error) => file.complain(report, unusable(&file.value, error)),
-            }
-        }
+        self.cafile.iter().chain(&self.sources).for_each(|file| check_file(file, report));
         Some(Secrets { delegate: delegate?, auth: auth?, master_key: master_key.ok()? })
     }
 
@@ -87,10 +79,12 @@ impl Files {
     pub(super) fn load_host(self, report: &Report) -> Option<HostSecrets> {
         let key = load_key(self.delegate, report);
         let tickets: Vec<_> = self.tickets.iter().map(|file| load_ticket(file, report)).collect();
+        let auth = self.auth.load(report);
         if let Some(file) = &self.store {
             check_store(file, report);
         }
-        Some(HostSecrets { key: key?, tickets: tickets.into_iter().collect::<Option<_>>()? })
+        self.cafile.iter().for_each(|file| check_file(file, report));
+        Some(HostSecrets { key: key?, tickets: tickets.into_iter().collect::<Option<_>>()?, auth: auth? })
     }
 }
 
@@ -152,6 +146,15 @@ fn check_store(file: &Located<PathBuf>, report: &Report) {
         file.complain(report, unusable(&file.value, "it is a folder"));
     } else {
         check_folder(file, report);
+    }
+}
+
+/// What is to be read has to be there.
+fn check_file(file: &Located<PathBuf>, report: &Report) {
+    match fs::metadata(&file.value) {
+        Ok(metadata) if metadata.is_dir() => file.complain(report, unusable(&file.value, "it is a folder")),
+        Ok(_) => {}
+        Err(error) => file.complain(report, unusable(&file.value, error)),
     }
 }
 

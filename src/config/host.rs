@@ -1,4 +1,4 @@
-//! The configuration of `xbr-seller market`: a router, and the market maker on it.
+//! The configuration of `xbr-seller market`: the market maker, and the router that it trades over.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,14 +9,14 @@ use secrecy::SecretString;
 use xbr_core::{Address, Amount, DelegateKey, MarketId};
 use xbr_market::maker::OfferPolicy;
 use xbr_market::router::{Credential, RealmOptions, Role, RouterOptions, Rule};
-use xbr_wamp::{Match, Serializer};
+use xbr_wamp::{Auth, Match, Serializer};
 
 use super::common::{XBR, amount, non_empty, pattern, positive, serializers, uri_that_is};
 use super::document::Node;
 use super::problem::{ConfigError, ProblemKind};
 use super::read::{Reader, collect};
 use super::section::{Section, boolean, duration, integer, list, parsed, shorten, text, word};
-use super::{Environment, LogConfig, parse};
+use super::{Environment, LogConfig, MarketConfig, parse};
 
 const SECONDS: fn(u64) -> Duration = Duration::from_secs;
 const MIB: usize = 1 << 20;
@@ -31,14 +31,28 @@ pub const OPERATOR: &str = "operator";
 pub struct HostConfig {
     /// The market maker.
     pub maker: MakerConfig,
-    /// The router.
-    pub router: RouterConfig,
+    /// The router that it trades over.
+    pub realm: RealmConfig,
     /// The file of the books.
     pub store: PathBuf,
     /// The channels to be opened.
     pub channels: Vec<ChannelConfig>,
     /// What is logged, and how.
     pub log: LogConfig,
+}
+
+/// The router that a market maker trades over.
+#[derive(Debug, Clone)]
+pub enum RealmConfig {
+    /// Its own: `[router]`.
+    Own(RouterConfig),
+    /// Another one, as a client of it: `[market]`.
+    Other {
+        /// How it is joined.
+        market: MarketConfig,
+        /// Whether to take registrations over from an earlier session that the router still holds.
+        force_reregister: bool,
+    },
 }
 
 /// The section `[maker]`, without its secrets.
@@ -127,6 +141,8 @@ pub struct HostSecrets {
     pub key: DelegateKey,
     /// The tickets of those principals that have one, in their order.
     pub tickets: Vec<SecretString>,
+    /// Who we are towards another router.
+    pub auth: Auth,
 }
 
 impl HostConfig {
@@ -209,11 +225,11 @@ impl Reader<'_> {
         let store = self.required_file(&mut section, "path");
         section.finish();
         self.files.store.clone_from(&store);
-        let router = self.router(root);
+        let realm = self.realm(root);
         let channels = root.tables("channel", "an array of tables, each begun with [[channel]]");
         let channels = collect(channels.into_iter().map(channel));
         let log = self.log(root.table("log"));
-        Some(HostConfig { maker: maker?, router: router?, store: store?.value, channels: channels?, log })
+        Some(HostConfig { maker: maker?, realm: realm?, store: store?.value, channels: channels?, log })
     }
 
     fn maker(&mut self, mut section: Section<'_>) -> Option<MakerConfig> {
@@ -239,6 +255,23 @@ impl Reader<'_> {
             sell_timeout,
             grace,
         })
+    }
+
+    fn realm(&mut self, root: &mut Section<'_>) -> Option<RealmConfig> {
+        if !root.has("market") {
+            return self.router(root).map(RealmConfig::Own);
+        }
+        if root.has("router") {
+            root.complain(ProblemKind::value(
+                "has a [router] of its own, or joins one by [market], not both",
+            ));
+            return None;
+        }
+        let mut section = root.table("market");
+        let market = self.connection(&mut section);
+        let force_reregister = section.optional("force_reregister", boolean).unwrap_or(false);
+        section.finish();
+        market.map(|market| RealmConfig::Other { market, force_reregister })
     }
 
     fn router(&mut self, root: &mut Section<'_>) -> Option<RouterConfig> {

@@ -29,7 +29,7 @@ pub use demo::{DemoConfig, SensorConfig, SourceConfig};
 pub use files::Secrets;
 pub use host::{
     ChannelConfig, HostConfig, HostSecrets, MARKET_MAKER_ROLE, MakerConfig, Member, OPERATOR,
-    PrincipalConfig, RouterConfig,
+    PrincipalConfig, RealmConfig, RouterConfig,
 };
 pub use problem::{ConfigError, Place, Problem, ProblemKind};
 

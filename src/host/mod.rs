@@ -1,5 +1,5 @@
-//! A market as a service: a router, and the market maker on it. It opens the books, starts the market maker,
-//! lets clients in, waits to be told to stop, and ends everything in order. The books are closed last.
+//! A market as a service: the market maker, on a router of its own or on another one. It opens the books, starts the
+//! market maker, lets clients in, waits to be told to stop, and ends everything in order. The books are closed last.
 
 use std::future::Future;
 use std::io;
@@ -17,7 +17,9 @@ use xbr_market::maker::{
 use xbr_market::router::{self, Identity, RouterHandle};
 use xbr_store::StoreError;
 
-use crate::config::{ChannelConfig, HostConfig, HostSecrets, MARKET_MAKER_ROLE, MakerConfig, Member};
+use crate::config::{
+    ChannelConfig, HostConfig, HostSecrets, MARKET_MAKER_ROLE, MakerConfig, Member, RealmConfig,
+};
 
 pub mod operator;
 
@@ -81,26 +83,34 @@ pub async fn run(
     let path = config.store.clone();
     let opening = tokio::task::spawn_blocking(move || SqliteMakerStore::open(path));
     let store = opening.await.map_err(|_| StoreError::Closed)??;
-    let operator_key = operator::login(&secrets.key)?;
-    let router = RouterHandle::spawn(config.router.options(secrets.tickets, operator_key.public))?;
-
-    let identity = Identity { authid: MARKET_MAKER_ROLE.to_owned(), role: MARKET_MAKER_ROLE.to_owned() };
-    let dial = router.dial(&config.router.realm, identity);
+    let (router, dial) = match &config.realm {
+        RealmConfig::Own(own) => {
+            let operator_key = operator::login(&secrets.key)?;
+            let router = RouterHandle::spawn(own.options(secrets.tickets, operator_key.public))?;
+            let maker = MARKET_MAKER_ROLE.to_owned();
+            let dial = router.dial(&own.realm, Identity { authid: maker.clone(), role: maker });
+            (Some(router), dial)
+        }
+        RealmConfig::Other { market, .. } => (None, market.options(secrets.auth).into()),
+    };
     let domain = config.maker.domain();
     let mut options = MakerOptions::new(Arc::new(secrets.key), domain, Arc::new(store.clone()), dial);
     config.maker.apply(&mut options);
+    options.force_reregister = matches!(config.realm, RealmConfig::Other { force_reregister: true, .. });
     options.channels = config.channels.iter().map(ChannelConfig::grant).collect();
     let maker = MakerHandle::spawn(options)?;
     let result = tokio::select! {
         () = stop => Ok(()),
-        result = serve(&config, &router, &maker) => result,
+        result = serve(&config, router.as_ref(), &maker) => result,
     };
 
     let grace = config.maker.grace;
     let deadline = Instant::now() + grace;
     tracing::info!(?grace, "stopping");
     maker.stop(grace).await;
-    router.shutdown(deadline.saturating_duration_since(Instant::now())).await;
+    if let Some(router) = router {
+        router.shutdown(deadline.saturating_duration_since(Instant::now())).await;
+    }
     if !matches!(timeout(grace, store.flush()).await, Ok(Ok(()))) {
         tracing::error!("the store does not close, leaving it as after a crash");
     }
@@ -109,12 +119,18 @@ pub async fn run(
 }
 
 /// Starts, and goes on for as long as the market maker lives.
-async fn serve(config: &HostConfig, router: &RouterHandle, maker: &MakerHandle) -> Result<(), HostError> {
+async fn serve(
+    config: &HostConfig,
+    router: Option<&RouterHandle>,
+    maker: &MakerHandle,
+) -> Result<(), HostError> {
     maker.start().await?;
-    for address in &config.router.listen {
-        let listening = router.listen(*address).await;
-        let at = listening.map_err(|error| HostError::Listen { address: *address, error })?;
-        tracing::info!(url = format!("ws://{at}/"), realm = config.router.realm, "listening");
+    if let (RealmConfig::Own(own), Some(router)) = (&config.realm, router) {
+        for address in &own.listen {
+            let listening = router.listen(*address).await;
+            let at = listening.map_err(|error| HostError::Listen { address: *address, error })?;
+            tracing::info!(url = format!("ws://{at}/"), realm = own.realm, "listening");
+        }
     }
     let channels = maker.observe().await.map(|status| status.channels.len());
     tracing::info!(market_maker = %maker.address(), market = %config.maker.market_id, channels, "started");

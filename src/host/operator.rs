@@ -16,7 +16,7 @@ use xbr_wamp::auth::AuthError;
 use xbr_wamp::{Auth, Call, CallError, ClientOptions, ConnectError, CryptosignKey, Session, connect};
 use zeroize::Zeroizing;
 
-use crate::config::{HostConfig, Member, OPERATOR};
+use crate::config::{HostConfig, HostSecrets, Member, OPERATOR, RealmConfig, RouterConfig};
 
 /// What the market maker's key signs so that the login key comes of it: no message of EIP-712 has this
 /// digest.
@@ -81,6 +81,18 @@ pub fn login(key: &DelegateKey) -> Result<Login, SignError> {
     Ok(Login { seed, public })
 }
 
+/// How the operator joins a market with a router of its own.
+fn own_realm(own: &RouterConfig, key: &DelegateKey) -> Result<ClientOptions, OperatorError> {
+    let mut address = own.listen.first().copied().ok_or(OperatorError::NoAddress)?;
+    if address.ip().is_unspecified() {
+        address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    let mut options = ClientOptions::new(&format!("ws://{address}/"), &own.realm);
+    let key_pair = CryptosignKey::from_seed(&login(key)?.seed)?;
+    options.auth = Auth::Cryptosign { authid: Some(OPERATOR.to_owned()), key: key_pair };
+    Ok(options)
+}
+
 /// The operator, joined.
 #[derive(Debug)]
 pub struct Operator<'a> {
@@ -103,15 +115,13 @@ impl<'a> Operator<'a> {
     ///
     /// # Errors
     /// [`OperatorError`].
-    pub async fn join(config: &'a HostConfig, key: &'a DelegateKey) -> Result<Self, OperatorError> {
-        let mut address = config.router.listen.first().copied().ok_or(OperatorError::NoAddress)?;
-        if address.ip().is_unspecified() {
-            address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        }
-        let url = format!("ws://{address}/");
-        let mut options = ClientOptions::new(&url, &config.router.realm);
-        let key_pair = CryptosignKey::from_seed(&login(key)?.seed)?;
-        options.auth = Auth::Cryptosign { authid: Some(OPERATOR.to_owned()), key: key_pair };
+    pub async fn join(config: &'a HostConfig, secrets: &'a HostSecrets) -> Result<Self, OperatorError> {
+        let key = &secrets.key;
+        let options = match &config.realm {
+            RealmConfig::Own(own) => own_realm(own, key)?,
+            RealmConfig::Other { market, .. } => market.options(secrets.auth.clone()),
+        };
+        let url = options.url.clone();
         let joined = connect(options).await;
         let (session, _) = joined.map_err(|error| OperatorError::Connect { url, error })?;
         Ok(Self { config, key, session })

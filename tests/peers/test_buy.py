@@ -1,71 +1,28 @@
 """`xbr-seller buy`: it prints what others sell, decrypted and exact, and pays for each key once."""
 
-import itertools
 import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 
 import pytest
+from consumer import BuyProcess, Consumer
 from payloads import LINES, check_equal
 from processes import KIT, Program, wait_until
-from provider import BINARY, PRICE, TOPIC, to_wei, write_config, write_secret
+from provider import PRICE, TOPIC, to_wei
 
-from channel import address, eth_key  # first: it chooses Twisted
-from common import KEYS, XBR
-
-
-class Consumer(Program):
-    """`xbr-seller buy`, subscribed when the constructor returns."""
-
-    def __init__(self, name: str, command: list, directory) -> None:
-        super().__init__(name, command, directory, RUST_LOG="info,xbr_seller=debug,xbr_market=debug")
-        self.wait_for("it has subscribed", lambda: self.logged("subscribed"))
-
-    def logged(self, message: str) -> list[dict]:
-        return [line for line in self.records(self.err) if line.get("message") == message]
-
-    def printed(self, count: int) -> list[dict]:
-        """Wait for so many lines, and return all."""
-        return self.wait_for(
-            f"{count} events are printed",
-            lambda: (lines := self.records(self.out)) and len(lines) >= count and lines,
-        )
+from common import XBR
 
 
 @pytest.fixture
-def new_consumer(market, tmp_path) -> Iterator[Callable[..., Consumer]]:
+def new_consumer(market, tmp_path) -> Iterator[Callable[..., BuyProcess]]:
     """Start a buyer, always the same one; the arguments follow those of `buy`."""
-    key = os.urandom(32)
-    write_secret(tmp_path / "buyer.key", key.hex())
-    config = {
-        "buyer": {
-            "key_file": "buyer.key",
-            "market_maker": "0x" + address(eth_key("marketmaker")).hex(),
-            "max_price": "35",
-        },
-        "market": {"url": market.router.url, "realm": KEYS["market"]["realm"]},
-        "store": {"path": "buyer.db"},
-        "subscribe": [{"uri": TOPIC, "match": "prefix"}],
-    }
-    path = tmp_path / "buyer.toml"
-    path.write_text(write_config(config))
-    names = (f"consumer-{number}" for number in itertools.count(1))
-    with ExitStack() as stack:
-
-        def start(*args: str, shell: str = "{}") -> Consumer:
-            command = shell.format(f"{BINARY} buy --config {path} {' '.join(args)}")
-            consumer = Consumer(next(names), ["bash", "-o", "pipefail", "-c", f"exec {command}"], tmp_path)
-            consumer.address = address(key)
-            stack.callback(consumer.kill)
-            return consumer
-
-        yield start
+    with Consumer(market, tmp_path) as consumer:
+        yield consumer.start
 
 
-def check_paid(consumer: Consumer, market, keys: int, price: int) -> None:
+def check_paid(consumer: BuyProcess, market, keys: int, price: int) -> None:
     """By its own summary and by the market maker's books, it has paid for so many keys."""
     summary = consumer.logged("stopped")[-1]
     assert (summary["keys"], summary["lost"]) == (keys, "0")

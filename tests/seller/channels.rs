@@ -43,6 +43,22 @@ async fn a_channel_first_seen_in_a_sale_is_fetched_checked_and_sold_on() {
 }
 
 #[actix_rt::test]
+async fn a_sale_that_was_in_flight_when_its_channel_was_adopted_is_made() {
+    let it = spawn(MemoryStore::new());
+    it.seller.send(AddApi(api(after(1_000_000)))).await.unwrap().unwrap();
+    with(&it.market, |market| {
+        market.channels.insert(CHANNEL, state(2, 965));
+        market.inflight.insert(CHANNEL, Amount::from_xbr(35));
+    })
+    .await;
+    it.start().await.unwrap();
+    settle().await;
+    it.sell(sale(it.key().await, state(2, 965), 35)).await.unwrap();
+    let [channel] = it.store.channels().await.unwrap().try_into().unwrap();
+    assert_eq!((channel.adopted, channel.earned), (state(1, 1000), Amount::from_xbr(35)));
+}
+
+#[actix_rt::test]
 async fn a_market_maker_that_fell_behind_halts_the_channel_at_the_start() {
     let it = selling().await;
     let key = it.key().await;
@@ -144,7 +160,7 @@ async fn a_new_channel_is_found_by_looking_unless_a_sale_is_under_way_on_it() {
     with(&it.market, move |market| {
         market.channels.insert(quiet, state(1, 1000));
         market.channels.insert(busy, state(2, 965));
-        market.inflight.push(busy);
+        market.inflight.insert(busy, Amount::from_xbr(35));
     })
     .await;
     for _ in 0..130 {

@@ -34,8 +34,8 @@ pub struct FakeMarket {
     pub marketmaker: Address,
     /// Where each channel stands by its books.
     pub channels: BTreeMap<ChannelId, ChannelState>,
-    /// Those on which sales are under way by its books.
-    pub inflight: Vec<ChannelId>,
+    /// What its figures say is reserved for sales in flight.
+    pub inflight: BTreeMap<ChannelId, Amount>,
     /// Those that it has sent to the chain.
     pub closing: Vec<ChannelId>,
     /// The newest block.
@@ -60,7 +60,7 @@ impl Default for FakeMarket {
         Self {
             marketmaker: market_maker().address(),
             channels: [(CHANNEL, state(1, 1000))].into(),
-            inflight: Vec::new(),
+            inflight: BTreeMap::new(),
             closing: Vec::new(),
             block: 5000,
             // The real one says so for as long as it runs.
@@ -208,8 +208,7 @@ answers! {
     FetchChannel => ChannelInfo, |market, it| market.info(it.channel_id);
     FetchBalance => ChannelBalance, |market, it| {
         let state = market.channels.get(&it.channel_id).ok_or(refused("crossbar.error.no_such_object"))?;
-        let busy = market.inflight.contains(&it.channel_id);
-        let inflight = if busy { Amount::from_xbr(35) } else { Amount::ZERO };
+        let inflight = market.inflight.get(&it.channel_id).copied().unwrap_or_default();
         Ok(ChannelBalance { remaining: state.balance, inflight, seq: state.seq })
     };
     PlaceOffer => (), |market, it| {

@@ -4,7 +4,7 @@
 #![allow(dead_code, reason = "each test uses its own part")]
 #![allow(missing_docs, unreachable_pub, missing_debug_implementations, reason = "a module of tests")]
 
-pub(crate) mod chance;
+pub mod chance;
 pub mod fake_market;
 pub(crate) mod guard;
 

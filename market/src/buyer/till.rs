@@ -245,40 +245,64 @@ impl Till {
     }
 }
 
-/// The active payment channel, as the store has it or adopted now, and with the market maker's figures
-/// followed where they may be.
+/// The payment channel to go on with: one with a payment that was left behind, or else the active one; as the
+/// store has it or adopted now, and with the market maker's figures followed where they may be.
 async fn attach(
     options: &BuyerOptions,
     market: &MarketPort,
     domain: &MarketDomain,
 ) -> Result<Wallet, StartError> {
     let delegate = options.signer.address();
-    let active = ask(&market.fetch_active_channel, FetchActiveChannel { delegate }).await?;
-    let active = active.ok_or(StartError::NoPaymentChannel { delegate })?;
-    let channel_id = active.channel_id;
-    check_channel(&active, options, domain).map_err(|problem| StartError::Channel { channel_id, problem })?;
-    let terms = ChannelTerms {
+    let terms_of = |channel_id, amount| ChannelTerms {
         channel_id,
         market_id: domain.market_id,
         market_maker: options.market_maker,
         delegate,
-        amount: active.amount,
+        amount,
         chain_id: domain.chain_id,
         verifying_contract: domain.verifying_contract,
         close_at: options.close_at,
     };
-    let remote = ask(&market.fetch_balance, FetchBalance { channel_id }).await?.state();
-    let Some(mut wallet) = options.store.wallet(channel_id).await? else {
-        if remote.balance > terms.amount {
-            return Err(StartError::Channel { channel_id, problem: "more remains than was put into it" });
+    // A payment may have emptied its channel, which is active no more.
+    for wallet in options.store.unsettled().await? {
+        let channel_id = wallet.terms.channel_id;
+        if wallet.terms != terms_of(channel_id, wallet.terms.amount) {
+            continue;
         }
-        let wallet = Wallet::adopt(terms, remote);
-        options.store.attach(wallet.clone()).await?;
-        return Ok(wallet);
-    };
-    if wallet.terms != terms {
-        return Err(StartError::Channel { channel_id, problem: "its terms are not those of before" });
+        match ask(&market.fetch_balance, FetchBalance { channel_id }).await {
+            Ok(remote) => return follow(options, wallet, remote.state()).await,
+            Err(error) if error.is_refusal() => {
+                tracing::error!(channel = %channel_id, "a payment cannot be settled: {error}");
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
+    let active = ask(&market.fetch_active_channel, FetchActiveChannel { delegate }).await?;
+    let active = active.ok_or(StartError::NoPaymentChannel { delegate })?;
+    let channel_id = active.channel_id;
+    let unusable = |problem| StartError::Channel { channel_id, problem };
+    check_channel(&active, options, domain).map_err(unusable)?;
+    let terms = terms_of(channel_id, active.amount);
+    let remote = ask(&market.fetch_balance, FetchBalance { channel_id }).await?.state();
+    match options.store.wallet(channel_id).await? {
+        Some(wallet) if wallet.terms == terms => follow(options, wallet, remote).await,
+        Some(_) => Err(unusable("its terms are not those of before")),
+        None if remote.balance > terms.amount => Err(unusable("more remains than was put into it")),
+        None => {
+            let wallet = Wallet::adopt(terms, remote);
+            options.store.attach(wallet.clone()).await?;
+            Ok(wallet)
+        }
+    }
+}
+
+/// Follows the market maker's figures, where they may be.
+async fn follow(
+    options: &BuyerOptions,
+    mut wallet: Wallet,
+    remote: ChannelState,
+) -> Result<Wallet, StartError> {
+    let channel_id = wallet.terms.channel_id;
     let limit = match &wallet.pending {
         Some(payment) => {
             let written_off = options.store.written_off(payment.key_id).await?;

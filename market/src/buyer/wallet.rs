@@ -280,6 +280,11 @@ impl Wallet {
         if remote == self.state {
             return Verdict::Equal;
         }
+        let is_free = self.pending.as_ref().is_some_and(|payment| payment.amount.is_zero());
+        if is_free && remote.seq > self.state.seq && remote.balance == self.state.balance {
+            // The balance does not tell whether a free key was sold: it is claimed like one that was paid for.
+            return Verdict::Taken;
+        }
         let Some(taken) = self.state.balance.checked_sub(remote.balance).filter(|taken| !taken.is_zero())
         else {
             let end = if self.pending.is_some() { End::GivenUp } else { End::Moved };

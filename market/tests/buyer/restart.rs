@@ -48,6 +48,30 @@ async fn a_payment_that_a_crash_left_behind_is_sent_again_as_it_was() {
 }
 
 #[actix_rt::test]
+async fn a_payment_that_emptied_its_channel_is_settled_before_another_channel_is_used() {
+    let other = ChannelId::new([0xc2; 16]);
+    let world = World::with(|options| options.repeats = 0);
+    world.market(|market| market.offers.get_mut(&KEY).unwrap().1 = amount(100)).await;
+    world.market(|market| *market.state() = state(1, 100)).await;
+    world.buyer.start().await.unwrap();
+    world.trick(Trick::LoseReply).await;
+    assert_eq!(world.buyer.key(KEY).await.unwrap_err(), BuyError::Market(unanswered()));
+    world
+        .market(move |market| {
+            market.channels.insert(other, state(1, 1000));
+            market.active = Some(other);
+        })
+        .await;
+    let world = world.crashed().await;
+    world.buyer.start().await.unwrap();
+    assert_key(&world.buyer.key(KEY).await.unwrap(), KEY);
+    assert_eq!(world.local().await, state(2, 0));
+    assert_key(&world.buyer.key(OTHER).await.unwrap(), OTHER);
+    let channels: Vec<_> = world.requests().await.iter().map(|request| request.channel_id).collect();
+    assert_eq!(channels, [CHANNEL, CHANNEL, other]);
+}
+
+#[actix_rt::test]
 async fn a_crash_before_the_refund_was_seen_is_settled_by_the_figures() {
     let world = World::with(|options| options.repeats = 0);
     world.buyer.start().await.unwrap();
@@ -91,6 +115,9 @@ impl BuyerStore for Faulty {
     }
     fn wallet(&self, channel_id: ChannelId) -> StoreFuture<Option<Wallet>> {
         self.inner.wallet(channel_id)
+    }
+    fn unsettled(&self) -> StoreFuture<Vec<Wallet>> {
+        self.inner.unsettled()
     }
     fn attach(&self, wallet: Wallet) -> StoreFuture<()> {
         self.inner.attach(wallet)

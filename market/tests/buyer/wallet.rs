@@ -44,6 +44,14 @@ fn what_is_proposed_is_the_next_state_within_the_limit() {
 }
 
 #[test]
+fn a_free_key_is_claimed_once_the_market_maker_counts_its_payment() {
+    let mut wallet = wallet(false);
+    wallet.begin(payment(&wallet, 0, 100).unwrap());
+    assert_eq!(wallet.judge_balance(state(5, 1000), amount(100)), Verdict::Equal);
+    assert_eq!(wallet.judge_balance(state(6, 1000), amount(100)), Verdict::Taken);
+}
+
+#[test]
 fn the_market_makers_figures_decide_without_a_receipt() {
     let follow = |state, end| Verdict::Follow(Settlement { before: self::state(5, 1000), state, end });
     let behind = |actual: u32| {

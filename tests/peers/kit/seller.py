@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """The reference seller: xbr's SimpleSeller, publishing encrypted events on a topic.
 
-Prints JSON lines: started, and published for every event. When all are
-published it goes on selling their keys until SIGINT or SIGTERM.
+Prints JSON lines: started, published for every event, and sold for every
+key that it sold. When all are published it goes on selling their keys until
+SIGINT or SIGTERM.
 """
 
 import argparse
@@ -31,6 +32,11 @@ class KeySeries(xbr.KeySeries):
 
 class SimpleSeller(xbr.SimpleSeller):
     KeySeries = KeySeries
+
+    def sell(self, *args: Any, **kwargs: Any) -> dict:
+        receipt = super().sell(*args, **kwargs)
+        emit(event="sold", key_id=receipt["key_id"], seq=self._seq, balance=str(self._balance))
+        return receipt
 
 
 def payload(number: int) -> dict:

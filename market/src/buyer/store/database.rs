@@ -81,6 +81,12 @@ impl Database {
         Ok(Some(wallet))
     }
 
+    pub(super) fn unsettled(&self) -> Result<Vec<Wallet>, StoreError> {
+        let sql = "SELECT channel_id FROM payment WHERE state = 'pending' ORDER BY id";
+        let channels = all(&self.connection, sql, [], |row| id(row, "channel_id"))?;
+        channels.into_iter().filter_map(|channel_id| self.wallet(channel_id).transpose()).collect()
+    }
+
     pub(super) fn attach(&self, wallet: &Wallet) -> Result<(), StoreError> {
         let terms = &wallet.terms;
         self.execute(

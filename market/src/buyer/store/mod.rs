@@ -82,6 +82,9 @@ pub trait BuyerStore: fmt::Debug + Send + Sync + 'static {
     /// A payment channel, with its pending payment.
     fn wallet(&self, channel_id: ChannelId) -> StoreFuture<Option<Wallet>>;
 
+    /// The payment channels with a pending payment, the one with the oldest first.
+    fn unsettled(&self) -> StoreFuture<Vec<Wallet>>;
+
     /// Adds a channel that was seen for the first time. A channel that is there stays as it is.
     fn attach(&self, wallet: Wallet) -> StoreFuture<()>;
 

@@ -60,6 +60,10 @@ impl BuyerStore for SqliteBuyerStore {
         self.worker.run(move |database| database.wallet(channel_id))
     }
 
+    fn unsettled(&self) -> StoreFuture<Vec<Wallet>> {
+        self.worker.run(|database| database.unsettled())
+    }
+
     fn attach(&self, wallet: Wallet) -> StoreFuture<()> {
         self.worker.run(move |database| database.attach(&wallet))
     }
