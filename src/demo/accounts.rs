@@ -160,6 +160,9 @@ mod tests {
 
     use super::*;
 
+    /// What spoils agreed accounts, with an amount that is too much and one that should be nothing.
+    type Change = fn(&mut Accounts, Amount, Amount);
+
     const PAYMENT: ChannelId = ChannelId::new([1; 16]);
     const PAYING: ChannelId = ChannelId::new([2; 16]);
 
@@ -214,7 +217,7 @@ mod tests {
         assert_eq!(agreed().differences(), [""; 0]);
         let unit = Amount::from_units(1);
         let more = Amount::from_xbr(10).checked_add(unit).unwrap();
-        let cases: [(fn(&mut Accounts, Amount, Amount), &str); 9] = [
+        let cases: [(Change, &str); 9] = [
             (|it, more, _| it.buyers[0].spent = more, "the buyers spent and the market maker received"),
             (|it, more, _| it.payment[0].settled = more, "the market maker received and paid"),
             (|it, more, _| it.paying[0].settled = more, "the market maker paid and the seller earned"),

@@ -12,9 +12,9 @@ use xbr_actors::messages as seller;
 use xbr_actors::seller::MarketWatch;
 use xbr_core::reject::{ArgumentError, CloseReject, Reject, SaleReject};
 use xbr_core::wire::{
-    BuyReceipt, ByChannel, ByDelegate, ByKey, ChannelBalance, ChannelIds, ChannelInfo, ChannelType,
-    ChannelsByDelegate, CloseReceipt, GetConfig, MarketConfig, MarketDomain, Quote, SellReceipt,
-    UnsignedOffer, active_channel, uri,
+    BuyReceipt, ByChannel, ByDelegate, ByKey, ChannelBalance, ChannelClosing, ChannelIds, ChannelInfo,
+    ChannelType, ChannelsByDelegate, CloseReceipt, GetConfig, GetStatus, MarketConfig, MarketDomain,
+    MarketStatus, Quote, SellReceipt, UnsignedOffer, active_channel, uri,
 };
 use xbr_core::{Address, BuyerKey, ChannelId, DelegateKey, KeyId, ProviderId, Signer, Value};
 use xbr_market::buyer::{error as buyer_error, messages as buyer};
@@ -219,6 +219,7 @@ fn config() -> Request {
 
 asks! { Session<OfSeller>, seller::MarketError,
     seller::FetchConfig => MarketConfig, |_it| config(), MarketConfig::parse;
+    seller::FetchStatus => MarketStatus, |_it| Request::Status(GetStatus), MarketStatus::parse;
     seller::FetchActiveChannel => Option<ChannelInfo>,
         |it| active(ChannelType::Paying, it.delegate), active_channel;
     seller::FetchChannels => Vec<ChannelId>, |it| Request::Channels(ChannelsByDelegate {
@@ -231,6 +232,7 @@ asks! { Session<OfSeller>, seller::MarketError,
     }, ChannelInfo::parse;
     seller::FetchBalance => ChannelBalance,
         |it| balance(ChannelType::Paying, it.channel_id), ChannelBalance::parse;
+    seller::SubmitClose => ChannelClosing, |it| Request::Close(Box::new(it.request)), ChannelClosing::parse;
     seller::RevokeOffer => (), |it| Request::Revoke(ByKey { key_id: it.key_id }), any;
 }
 

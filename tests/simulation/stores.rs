@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-use xbr_core::channel::{Channel, CloseRecord, SaleRecord};
-use xbr_core::{Amount, ChannelId, ChannelSeq, DataKey, KeyId};
+use xbr_core::channel::{Channel, ChannelState, CloseRecord, OwnClose, SaleRecord};
+use xbr_core::{Amount, ApiId, ChannelId, ChannelSeq, DataKey, KeyId};
 use xbr_market::buyer::BuyerStore;
 use xbr_market::buyer::store::{BoughtKey, ReceiveKey};
 use xbr_market::buyer::wallet::{Payment, Settlement, Wallet};
@@ -21,7 +21,7 @@ use xbr_market::maker::account::Market;
 use xbr_market::maker::book::Entry;
 use xbr_market::maker::purchase::{Purchase, PurchaseId};
 use xbr_market::maker::store::Snapshot;
-use xbr_store::{Evidence, Fault, KeyLookup, KeyRecord, Store, StoreError, StoreFuture};
+use xbr_store::{Evidence, Fault, KeyFilter, KeyInfo, KeyLookup, KeyRecord, Store, StoreError, StoreFuture};
 
 /// Cuts an incarnation of a party off from its store and from the network, as a crash does: what it still
 /// does nobody sees.
@@ -133,6 +133,19 @@ impl<S: Store> Store for Mounted<S> {
         self.write(|store| store.commit_close(record))
     }
 
+    fn commit_own_close(&self, close: OwnClose) -> StoreFuture<()> {
+        self.write(|store| store.commit_own_close(close))
+    }
+
+    fn note_comparison(
+        &self,
+        channel_id: ChannelId,
+        ours: ChannelState,
+        theirs: ChannelState,
+    ) -> StoreFuture<()> {
+        self.write(|store| store.note_comparison(channel_id, ours, theirs))
+    }
+
     fn sale(&self, channel_id: ChannelId, seq: ChannelSeq) -> StoreFuture<Option<SaleRecord>> {
         self.read(|store| store.sale(channel_id, seq))
     }
@@ -159,6 +172,10 @@ impl<S: Store> Store for Mounted<S> {
 
     fn key(&self, key_id: KeyId) -> StoreFuture<KeyLookup> {
         self.read(|store| store.key(key_id))
+    }
+
+    fn keys(&self, api_id: ApiId, filter: KeyFilter, limit: usize) -> StoreFuture<Vec<KeyInfo>> {
+        self.read(|store| store.keys(api_id, filter, limit))
     }
 
     fn flush(&self) -> StoreFuture<()> {

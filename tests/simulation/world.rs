@@ -352,6 +352,7 @@ fn seller(
     let mounted = Arc::new(Mounted { store: store.clone(), disk: disk.clone(), cut: cut.clone() });
     let mut options = SellerOptions::new(market_maker().address(), seller_key(), mounted);
     options.clock = clock.clone();
+    options.channel_poll = None;
     let provider_id = options.provider_id.clone();
     let line = Line { network: network.clone(), party: Party::Seller, cut: cut.clone() };
     let make_market = move |watch| {

@@ -1,5 +1,7 @@
 //! Numbers that look random and come again with the same seed.
 
+#![allow(dead_code, unreachable_pub, reason = "each test uses its own part")]
+
 /// The numbers of a seed (splitmix64).
 #[derive(Debug)]
 pub struct Chance(pub u64);

@@ -9,9 +9,11 @@ pub(super) fn on_worker<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> BoxFuture<'static, Option<T>> {
     let (done, result) = oneshot::channel();
-    // Whoever asked may have gone; a panic drops the sender.
-    rayon::spawn(move || drop(done.send(work())));
-    Box::pin(async move { result.await.ok() })
+    rayon::spawn(move || {
+        // Whoever asked may have gone; the result is then nobody's.
+        let _ = done.send(std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok());
+    });
+    Box::pin(async move { result.await.ok().flatten() })
 }
 
 /// Who signed a message, if it can be told.
