@@ -86,7 +86,7 @@ fn own_realm(own: &RouterConfig, key: &DelegateKey) -> Result<ClientOptions, Ope
     if address.ip().is_unspecified() {
         address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
-    let mut options = ClientOptions::new(&format!("ws://{address}/"), &own.realm);
+    let mut options = ClientOptions::new(format!("ws://{address}/"), &own.realm);
     let key_pair = CryptosignKey::from_seed(&login(key)?.seed)?;
     options.auth = Auth::Cryptosign { authid: Some(OPERATOR.to_owned()), key: key_pair };
     Ok(options)
