@@ -148,8 +148,8 @@ impl ChannelType {
 }
 
 numbered!(
-    /// Where a channel stands on its way from opening to closing. After a close on the chain the market maker
-    /// still says [`Closing`](Self::Closing).
+    /// Where a channel stands on its way from opening to closing. After a close on the chain the market
+    /// maker still says [`Closing`](Self::Closing).
     ChannelStatus, "an integer from 1 to 4", {
         /// Sales are made on it.
         Open = 1,
@@ -163,8 +163,8 @@ numbered!(
 );
 
 dictionary!(
-    /// The current state of a channel, which includes the sales that are in flight. A fresh channel stands at
-    /// sequence number 1 with everything remaining.
+    /// The current state of a channel, which includes the sales that are in flight. A fresh channel stands
+    /// at sequence number 1 with everything remaining.
     ChannelBalance {
         /// What remains with the payer.
         remaining: Amount = Lenient "remaining",
@@ -222,8 +222,8 @@ impl MarketCloseRequest {
 }
 
 request!(
-    /// The arguments of the market maker's `open_channel`: a channel that is to be opened, under a name that the
-    /// caller gives it, so that a repeat opens no second one.
+    /// The arguments of the market maker's `open_channel`: a channel that is to be opened, under a name that
+    /// the caller gives it, so that a repeat opens no second one.
     OpenChannel {
         /// The member of the market whose channel it is.
         actor: Address = "member_adr",

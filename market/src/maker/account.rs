@@ -79,8 +79,8 @@ pub struct Account {
     pub agreed: ChannelState,
     /// Sum of the prices of the purchases that were settled over it.
     pub settled: Amount,
-    /// Of a paying channel, what the states that count for the seller gave beyond the prices of the keys that
-    /// it delivered.
+    /// Of a paying channel, what the states that count for the seller gave beyond the prices of the keys
+    /// that it delivered.
     pub conceded: Amount,
     /// How it was closed.
     pub closing: Option<Closing>,
@@ -193,8 +193,8 @@ impl Account {
         ChannelBalance { remaining: self.state.balance, inflight: self.inflight(), seq: self.state.seq }
     }
 
-    /// Its end as `close_channel` answers it. There is no chain that it would have to be sent to: it is closed
-    /// at once, and no transaction tells of it.
+    /// Its end as `close_channel` answers it. There is no chain that it would have to be sent to: it is
+    /// closed at once, and no transaction tells of it.
     pub fn closing(&self, market: &Market) -> ChannelClosing {
         ChannelClosing {
             transaction: None,

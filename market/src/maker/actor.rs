@@ -1,12 +1,13 @@
-//! The [`Maker`] actor: it alone changes the books. A call is *parsed* by the session, its signer recovered on
-//! a worker thread; then it is judged in the order of its arrival, stored, and answered once it is durable.
+//! The [`Maker`] actor: it alone changes the books. A call is *parsed* by the session, its signer recovered
+//! on a worker thread; then it is judged in the order of its arrival, stored, and answered once it is
+//! durable.
 //!
 //! A purchase is reserved in both channels, stored, and only then does the seller see a signature. What the
 //! seller answers is checked on a worker thread, booked and stored before the buyer hears of it. What is not
 //! certain is repeated until it is, also after a restart.
 //!
-//! Everything survives a restart, in the store: channels, offers, purchases in flight. When the store fails, the
-//! books are read back from it before anything else is judged, as after a restart.
+//! Everything survives a restart, in the store: channels, offers, purchases in flight. When the store fails,
+//! the books are read back from it before anything else is judged, as after a restart.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -91,10 +92,13 @@ struct Judge {
     reply: Reply,
 }
 
+/// A step of the market maker's.
+type Step = Box<dyn FnOnce(&mut Maker, &mut Context<Maker>) + Send>;
+
 /// What is to be done when something else has ended.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Then(Box<dyn FnOnce(&mut Maker, &mut Context<Maker>) + Send>);
+struct Then(Step);
 
 impl Maker {
     /// A market maker that is not started, and reaches its realm through `realm`.

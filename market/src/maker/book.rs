@@ -7,16 +7,16 @@
 //! It is judged ([`repeat`](Book::repeat), [`reserve`](Book::reserve)), which takes its price out of the
 //! buyer's payment channel, and gets a paying channel of the seller's with the next state of it, at once or
 //! when one is free ([`assign`](Book::assign)). The seller is asked; then it is settled
-//! ([`settle`](Book::settle)), or refused ([`refuse`](Book::refuse)) and the buyer has its money back, or gets
-//! another state ([`requeue`](Book::requeue)).
+//! ([`settle`](Book::settle)), or refused ([`refuse`](Book::refuse)) and the buyer has its money back, or
+//! gets another state ([`requeue`](Book::requeue)).
 //!
 //! # A paying channel with sales in flight
 //!
 //! Several sales are in flight at once, each at the next state. When the seller refuses one, its state is
-//! *dead*: no further sale is begun until all that are in flight have ended. Then the channel goes on from the
-//! last state that counts for the seller. Where that is beyond a dead one, the seller holds a signature that
-//! gives it the refused price: that difference is *conceded*. The other sales that the seller refused only
-//! because of the gap get new states.
+//! *dead*: no further sale is begun until all that are in flight have ended. Then the channel goes on from
+//! the last state that counts for the seller. Where that is beyond a dead one, the seller holds a signature
+//! that gives it the refused price: that difference is *conceded*. The other sales that the seller refused
+//! only because of the gap get new states.
 //!
 //! # What holds at every moment
 //!

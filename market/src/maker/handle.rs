@@ -1,5 +1,5 @@
-//! What an embedder holds: a [`MakerHandle`], usable from any thread and any tokio runtime. The actors run on a
-//! thread of their own.
+//! What an embedder holds: a [`MakerHandle`], usable from any thread and any tokio runtime. The actors run
+//! on a thread of their own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +23,8 @@ use super::store::{MakerStore, StoreError};
 #[error("cannot start the market maker's thread: {0}")]
 pub struct SpawnError(#[from] std::io::Error);
 
-/// One market maker. Clones are the same one; when the last is dropped, its actors go, and the connection with
-/// them ([`stop`](Self::stop) first to do it in order).
+/// One market maker. Clones are the same one; when the last is dropped, its actors go, and the connection
+/// with them ([`stop`](Self::stop) first to do it in order).
 #[derive(Debug, Clone)]
 pub struct MakerHandle {
     maker: Addr<Maker>,
@@ -60,8 +60,8 @@ impl MakerHandle {
         Ok(Self { _thread: Some(Arc::new(Thread { _end: end })), ..made })
     }
 
-    /// Makes a market maker on the current arbiter, which reaches its realm through `realm`. It is not started
-    /// yet.
+    /// Makes a market maker on the current arbiter, which reaches its realm through `realm`. It is not
+    /// started yet.
     ///
     /// # Panics
     /// When there is no actix arbiter on this thread.
@@ -72,9 +72,9 @@ impl MakerHandle {
         Self { maker: maker.start(), state, address, store, _thread: None }
     }
 
-    /// Opens the market: reads the books, opens the configured channels, joins the realm, registers, and takes up
-    /// the purchases that were in flight. A running market maker stays as it is; a failed start can be tried
-    /// again.
+    /// Opens the market: reads the books, opens the configured channels, joins the realm, registers, and
+    /// takes up the purchases that were in flight. A running market maker stays as it is; a failed start can
+    /// be tried again.
     ///
     /// # Errors
     /// [`StartError`]; the market maker is stopped then.
@@ -82,8 +82,8 @@ impl MakerHandle {
         self.maker.send(Start).await.unwrap_or(Err(StartError::Gone))
     }
 
-    /// Closes the market: takes nothing new, and leaves when the purchases in flight have ended, or the grace
-    /// period has. The next start takes up what is still in flight then.
+    /// Closes the market: takes nothing new, and leaves when the purchases in flight have ended, or the
+    /// grace period has. The next start takes up what is still in flight then.
     pub async fn stop(&self, grace: Duration) {
         // A market maker that has gone is stopped.
         let _ = self.maker.send(Stop { grace }).await;
@@ -92,8 +92,8 @@ impl MakerHandle {
     /// Opens a channel with a new id. It is durable when this returns.
     ///
     /// # Errors
-    /// [`OpenReject::Unavailable`] before the first start, when there are too many channels, or when the store
-    /// fails.
+    /// [`OpenReject::Unavailable`] before the first start, when there are too many channels, or when the
+    /// store fails.
     pub async fn open_channel(
         &self,
         kind: ChannelType,
@@ -109,8 +109,8 @@ impl MakerHandle {
         self.maker.send(Observe).await.ok()
     }
 
-    /// The accounts: the purchases after this one in the order of their reservation, so many at the most, with
-    /// their receipts.
+    /// The accounts: the purchases after this one in the order of their reservation, so many at the most,
+    /// with their receipts.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,9 +1,9 @@
-//! The calls of `sell` over one paying channel: which goes out next. Pure; nothing of it is stored, since all
-//! that is not certain after a restart is repeated.
+//! The calls of `sell` over one paying channel: which goes out next. Pure; nothing of it is stored, since
+//! all that is not certain after a restart is repeated.
 //!
 //! New sales go out in the order of their states, without waiting for each other. Once the answer to one is
-//! lost, nothing new goes out: what is in doubt is repeated, the lowest state first and one at a time, so that
-//! no seller sees a later state before an earlier one that it may have missed.
+//! lost, nothing new goes out: what is in doubt is repeated, the lowest state first and one at a time, so
+//! that no seller sees a later state before an earlier one that it may have missed.
 
 use std::collections::BTreeMap;
 
@@ -51,12 +51,12 @@ impl Lane {
     }
 
     /// The sales that go out now, in this order.
-    pub fn next(&mut self) -> Vec<ChannelSeq> {
+    pub fn due(&mut self) -> Vec<ChannelSeq> {
         if self.paused {
             return Vec::new();
         }
         let at = |progress| move |(_, call): &(&ChannelSeq, &Call)| call.progress == progress;
-        let next: Vec<_> = match self.calls.iter().find(|(_, call)| call.repeated) {
+        let due: Vec<_> = match self.calls.iter().find(|(_, call)| call.repeated) {
             Some(_) if self.calls.iter().any(|call| at(Progress::Calling)(&call)) => Vec::new(),
             Some((seq, call)) if call.progress == Progress::Ready => vec![*seq],
             Some(_) => Vec::new(),
@@ -65,10 +65,10 @@ impl Lane {
                 begun.take_while(at(Progress::Ready)).map(|(seq, _)| *seq).collect()
             }
         };
-        for seq in &next {
+        for seq in &due {
             self.set(*seq, Progress::Calling);
         }
-        next
+        due
     }
 
     /// Whether a call may have reached the seller before, without an answer.
@@ -142,51 +142,51 @@ mod tests {
     fn sales_go_out_in_order_however_they_become_ready() {
         let mut lane = lane(3);
         lane.ready(seq(2));
-        assert_eq!(lane.next(), []);
+        assert_eq!(lane.due(), []);
         lane.ready(seq(1));
-        assert_eq!(lane.next(), [seq(1), seq(2)]);
-        assert_eq!(lane.next(), [], "each goes out once");
+        assert_eq!(lane.due(), [seq(1), seq(2)]);
+        assert_eq!(lane.due(), [], "each goes out once");
         lane.end(seq(2));
         lane.ready(seq(3));
-        assert_eq!(lane.next(), [seq(3)]);
+        assert_eq!(lane.due(), [seq(3)]);
     }
 
     #[test]
     fn what_is_in_doubt_is_repeated_one_at_a_time_before_anything_new() {
         let mut lane = lane(4);
         (1..=3).for_each(|n| lane.ready(seq(n)));
-        lane.next();
+        lane.due();
         assert_eq!(lane.doubt(seq(2)), 1);
         lane.ready(seq(4));
-        assert_eq!(lane.next(), [], "nothing before its time");
+        assert_eq!(lane.due(), [], "nothing before its time");
         lane.resume();
-        assert_eq!(lane.next(), [], "nothing while others are out");
+        assert_eq!(lane.due(), [], "nothing while others are out");
         lane.doubt(seq(1));
         lane.end(seq(3));
         lane.resume();
-        assert_eq!(lane.next(), [seq(1)]);
+        assert_eq!(lane.due(), [seq(1)]);
         assert!(lane.is_repeated(seq(1)) && lane.is_in_doubt());
         lane.end(seq(1));
-        assert_eq!(lane.next(), [seq(2)]);
+        assert_eq!(lane.due(), [seq(2)]);
         lane.end(seq(2));
         assert!(!lane.is_in_doubt());
-        assert_eq!(lane.next(), [seq(4)]);
+        assert_eq!(lane.due(), [seq(4)]);
     }
 
     #[test]
     fn what_was_not_sent_is_no_repeat_but_what_a_restart_finds_is() {
         let mut lane = lane(1);
         lane.ready(seq(1));
-        lane.next();
+        lane.due();
         lane.not_sent(seq(1));
         lane.resume();
-        assert_eq!(lane.next(), [seq(1)]);
+        assert_eq!(lane.due(), [seq(1)]);
         assert!(!lane.is_repeated(seq(1)));
         lane.restore(seq(2));
         lane.end(seq(1));
-        assert_eq!(lane.next(), [], "not before it is signed");
+        assert_eq!(lane.due(), [], "not before it is signed");
         lane.ready(seq(2));
-        assert_eq!(lane.next(), [seq(2)]);
+        assert_eq!(lane.due(), [seq(2)]);
         assert!(lane.is_repeated(seq(2)));
     }
 }

@@ -1,4 +1,5 @@
-//! An offer of a key as the market maker keeps it. Pure; a changed offer is stored before anybody hears of it.
+//! An offer of a key as the market maker keeps it. Pure; a changed offer is stored before anybody hears of
+//! it.
 
 use std::collections::BTreeMap;
 

@@ -21,8 +21,8 @@ pub enum OfferPolicy {
     /// Those that the delegate which they name has signed (`EIP712Offer`).
     #[default]
     Verified,
-    /// Any: the reference's seller signs its offers with random bytes. Then anybody who may call `place_offer`
-    /// can offer a key in the name of another.
+    /// Any: the reference's seller signs its offers with random bytes. Then anybody who may call
+    /// `place_offer` can offer a key in the name of another.
     Any,
 }
 
@@ -53,9 +53,9 @@ pub struct MakerOptions {
     /// The block that off-chain states are signed for (`closeAt`). Default: 1, as on both sides of the
     /// reference.
     pub close_at: Amount,
-    /// The channels that there are. Each is opened once, under an id made of the market, its kind, its delegate
-    /// and how many of the same precede it in the list: a restart opens none again, and one more of the same at
-    /// the end opens one more. Default: none.
+    /// The channels that there are. Each is opened once, under an id made of the market, its kind, its
+    /// delegate and how many of the same precede it in the list: a restart opens none again, and one more of
+    /// the same at the end opens one more. Default: none.
     pub channels: Vec<ChannelGrant>,
     /// Which offers are taken. Default: signed ones.
     pub offers: OfferPolicy,

@@ -1,8 +1,8 @@
 //! What a seller's answer means for a purchase: the one place that tells *certainly not sold* from *nobody
 //! knows*. Pure.
 //!
-//! A sale of which nobody knows is repeated as it was until it is certain. A seller of this project answers a
-//! repeat with the receipt of before; the reference's counts each sale that it was asked for in form, and
+//! A sale of which nobody knows is repeated as it was until it is certain. A seller of this project answers
+//! a repeat with the receipt of before; the reference's counts each sale that it was asked for in form, and
 //! refuses a repeat for its sequence number. So that refusal, after an answer that was lost, says that the
 //! seller counts the sale but will never deliver for it.
 
@@ -73,8 +73,8 @@ const NOT_PASSED_ON: [&str; 4] = [
 /// Errors of a seller that finds itself at another state.
 const OUT_OF_STEP: [&str; 2] = ["xbr.error.unexpected_channel_seq", "xbr.error.unexpected_channel_balance"];
 
-/// Judges why a sale gave no receipt. `repeated` says that it had been asked before, without a certain answer;
-/// `gap` that a state below its own does not count for the seller, or not yet.
+/// Judges why a sale gave no receipt. `repeated` says that it had been asked before, without a certain
+/// answer; `gap` that a state below its own does not count for the seller, or not yet.
 pub fn judge(error: &ProviderError, repeated: bool, gap: bool) -> Verdict {
     let uri = match error {
         ProviderError::NotJoined => return Verdict::NotSent,

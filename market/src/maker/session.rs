@@ -1,6 +1,6 @@
-//! The [`RealmSession`] actor: one WAMP session on which the market maker's procedures are registered, sellers
-//! are called and events are published. The market maker decides when to come back after a loss; nothing of it
-//! survives a restart.
+//! The [`RealmSession`] actor: one WAMP session on which the market maker's procedures are registered,
+//! sellers are called and events are published. The market maker decides when to come back after a loss;
+//! nothing of it survives a restart.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -25,7 +25,8 @@ use super::reject::MakerReject;
 
 /// How many messages may wait for the session.
 const MAILBOX: usize = 4096;
-/// How many calls of the market maker may be under way; what comes beyond is answered at once, to be repeated.
+/// How many calls of the market maker may be under way; what comes beyond is answered at once, to be
+/// repeated.
 const MAX_IN_FLIGHT: usize = 4096;
 
 /// The actor; see the module.
@@ -48,7 +49,8 @@ struct Joined {
     _pump: Pump,
 }
 
-/// The task that brings what comes over a session. It keeps the session up, so that the two must end together.
+/// The task that brings what comes over a session. It keeps the session up, so that the two must end
+/// together.
 struct Pump(actix_rt::task::JoinHandle<()>);
 
 impl Drop for Pump {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use xbr_store::{StoreError, private_file};
 
-/// Makes the file with mode 0600 when there is none, takes its permissions from others when there is one, and
-/// locks a file beside it: closing any descriptor of the database itself would release SQLite's locks. The
-/// lock ends with the process, however that ends.
+/// Makes the file with mode 0600 when there is none, takes its permissions from others when there is one,
+/// and locks a file beside it: closing any descriptor of the database itself would release SQLite's locks.
+/// The lock ends with the process, however that ends.
 pub(super) fn claim(path: &Path) -> Result<File, StoreError> {
     let refused = |error: io::Error| open_error(path, error.to_string());
     let lock = private_file::open_or_create(&with_suffix(path, "-lock")).map_err(refused)?;

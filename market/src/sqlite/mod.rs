@@ -1,5 +1,5 @@
-//! What the stores of this crate have in common: a SQLite file of one owner, a thread that commits in groups,
-//! and rows that are read strictly.
+//! What the stores of this crate have in common: a SQLite file of one owner, a thread that commits in
+//! groups, and rows that are read strictly.
 
 use std::fs::File;
 use std::path::Path;

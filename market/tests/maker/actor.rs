@@ -1,5 +1,5 @@
-//! The actor between a buyer and a seller that errs on request. Time is not paused, since it would run away while
-//! the threads that sign and store are at work; no test waits for it to pass.
+//! The actor between a buyer and a seller that errs on request. Time is not paused, since it would run away
+//! while the threads that sign and store are at work; no test waits for it to pass.
 
 use std::time::Duration;
 
@@ -71,7 +71,8 @@ async fn a_refused_sale_leaves_no_trace_in_the_channels_and_the_next_one_succeed
     for strict in [false, true] {
         let mut world = World::started().await;
         world.realm(move |realm| realm.strict = strict).await;
-        for uri in ["crossbar.error.no_such_object", "xbr.error.key_retired", "wamp.error.no_such_procedure"] {
+        for uri in ["crossbar.error.no_such_object", "xbr.error.key_retired", "wamp.error.no_such_procedure"]
+        {
             world.trick(Trick::Refuse(uri)).await;
             let reject = world.buy(KEY, PRICE).await.unwrap_err();
             let expected = if uri.starts_with("wamp") { "xbr.error.transaction_failed" } else { uri };
@@ -86,7 +87,7 @@ async fn a_refused_sale_leaves_no_trace_in_the_channels_and_the_next_one_succeed
 
 #[actix_rt::test]
 async fn a_receipt_that_does_not_hold_is_not_paid_for() {
-    let changes: [Box<dyn FnOnce(&mut SellReceipt) + Send>; 5] = [
+    let changes: [Change; 5] = [
         Box::new(|receipt| receipt.signature = Signature::new([1; 65])),
         Box::new(|receipt| receipt.sealed_key.truncate(79)),
         Box::new(|receipt| receipt.key_id = OTHER),
@@ -104,7 +105,9 @@ async fn a_receipt_that_does_not_hold_is_not_paid_for() {
 
 #[actix_rt::test]
 async fn a_lost_call_is_repeated_as_it_was_until_the_seller_answers() {
-    for trick in [Trick::LoseRequest, Trick::LoseReply, Trick::NotSent, Trick::Refuse("wamp.error.unavailable")] {
+    for trick in
+        [Trick::LoseRequest, Trick::LoseReply, Trick::NotSent, Trick::Refuse("wamp.error.unavailable")]
+    {
         let mut world = World::started().await;
         world.trick(trick).await;
         world.trick(Trick::LoseReply).await;
@@ -163,7 +166,8 @@ async fn overlapping_purchases_reach_the_seller_in_order_without_waiting_for_eac
         answers.push(world.send_off(request).await);
     }
     world.until_asked(8).await;
-    let seqs = world.realm(|realm| realm.asked.iter().map(|asked| asked.channel_seq.value()).collect::<Vec<_>>());
+    let seqs =
+        world.realm(|realm| realm.asked.iter().map(|asked| asked.channel_seq.value()).collect::<Vec<_>>());
     assert_eq!(seqs.await, (2..10).collect::<Vec<_>>());
     // The answers come in the other order.
     for release in held.into_iter().rev() {
@@ -191,8 +195,8 @@ async fn what_a_seller_holds_a_signature_for_is_conceded_and_shown() {
     assert_eq!(paying.conceded, units(PRICE));
 }
 
-/// A sale is refused while a later one is out, which a strict seller refuses for the gap. The later one is sold in
-/// the end; gives the paying channel then.
+/// A sale is refused while a later one is out, which a strict seller refuses for the gap. The later one is
+/// sold in the end; gives the paying channel then.
 async fn refused_below_another(strict: bool) -> (World, ChannelReport) {
     let mut world = World::started().await;
     world.realm(move |realm| realm.strict = strict).await;
@@ -217,7 +221,8 @@ async fn refused_below_another(strict: bool) -> (World, ChannelReport) {
 async fn purchases_in_flight_are_taken_up_again_after_a_crash() {
     for trick in [Trick::LoseRequest, Trick::LoseReply] {
         let world = World::with(|options| {
-            (options.repeat_delay, options.buy_patience) = (Duration::from_secs(3600), Duration::from_millis(20));
+            (options.repeat_delay, options.buy_patience) =
+                (Duration::from_secs(3600), Duration::from_millis(20));
         });
         let world = world.await;
         world.trick(trick).await;
@@ -239,7 +244,8 @@ async fn an_exhausted_paying_channel_is_closed_and_the_sale_goes_on_with_another
     let dear = offer(xbr_core::KeyId::new([9; 16]), 600);
     world.ask(Request::Place(Box::new(dear))).await.unwrap();
     let key = xbr_core::KeyId::new([9; 16]);
-    let payment = world.maker.open_channel(ChannelType::Payment, buyer_key().address(), units(5000)).await.unwrap();
+    let payment =
+        world.maker.open_channel(ChannelType::Payment, buyer_key().address(), units(5000)).await.unwrap();
     (world.payment, world.buyer) = (payment.channel_id, state(1, 5000));
     world.buy(key, 600).await.unwrap();
     let first = world.channel(ChannelType::Paying).await;
@@ -256,7 +262,8 @@ async fn an_exhausted_paying_channel_is_closed_and_the_sale_goes_on_with_another
         assert!(published.iter().any(|it| it == topic), "{topic}");
     }
     assert!(published.contains(&uri::on_channel_closed(&provider())));
-    let second = world.maker.open_channel(ChannelType::Paying, seller_key().address(), units(DEPOSIT)).await.unwrap();
+    let second =
+        world.maker.open_channel(ChannelType::Paying, seller_key().address(), units(DEPOSIT)).await.unwrap();
     assert_ne!(second.channel_id, first.channel_id);
     world.buy(key, 600).await.unwrap();
     assert_eq!(world.channel(ChannelType::Payment).await.settled, units(1200));
@@ -316,7 +323,7 @@ async fn offers_are_signed_unless_the_operator_does_without() {
     assert_eq!((again.uri(), again.to_string()), ("wamp.error.runtime_error", "key already offered".into()));
     let lax = World::with(|options| options.offers = OfferPolicy::Any).await;
     let placed = lax.ask(Request::Place(Box::new(forged))).await.unwrap();
-    let offer = OfferInfo::parse(&[placed.clone()]).unwrap();
+    let offer = OfferInfo::parse(std::slice::from_ref(&placed)).unwrap();
     assert_eq!(lax.ask(Request::Offer(ByOffer { offer_id: offer.offer_id })).await.unwrap(), placed);
     assert!(lax.realm(move |realm| realm.published.last().unwrap().args == [placed]).await);
 }
@@ -397,7 +404,7 @@ async fn a_delegate_closes_its_channel_once_and_hears_the_same_again() {
     assert_eq!(world.ask(close(&request)).await.unwrap_err(), CloseReject::InvalidSignature.into());
     request.signature = request.message(market().domain.market_id).sign(&buyer_key()).unwrap();
     let closing = world.ask(close(&request)).await.unwrap();
-    assert_eq!(ChannelClosing::parse(&[closing.clone()]).unwrap().state, ChannelStatus::Closed);
+    assert_eq!(ChannelClosing::parse(std::slice::from_ref(&closing)).unwrap().state, ChannelStatus::Closed);
     assert_eq!(world.buy(OTHER, PRICE).await.unwrap_err(), BuyReject::ChannelNotOpen.into());
     let world = world.crashed().await;
     assert_eq!(world.ask(close(&request)).await.unwrap(), closing);

@@ -185,7 +185,7 @@ impl World {
     /// Lets calls out; each is lost, or answered with an answer that may be lost.
     fn call(&mut self, fate: u8) {
         for channel_id in self.lanes.keys().copied().collect::<Vec<_>>() {
-            for seq in self.lanes.get_mut(&channel_id).unwrap().next() {
+            for seq in self.lanes.get_mut(&channel_id).unwrap().due() {
                 let (_, id) = self.book.sales(channel_id).find(|(at, _)| *at == seq).unwrap();
                 let lost = || ProviderError::Unanswered { reason: String::new() };
                 let answer = match (fate ^ seq.value().to_le_bytes()[0]) % 8 {
@@ -278,7 +278,7 @@ impl World {
             }
             self.resume();
             for channel_id in self.lanes.keys().copied().collect::<Vec<_>>() {
-                for seq in self.lanes.get_mut(&channel_id).unwrap().next() {
+                for seq in self.lanes.get_mut(&channel_id).unwrap().due() {
                     let (_, id) = self.book.sales(channel_id).find(|(at, _)| *at == seq).unwrap();
                     let answer = self.sell(channel_id, id);
                     self.answers.push((id, answer));
@@ -321,8 +321,8 @@ impl World {
         }
     }
 
-    /// What holds when nothing is in flight: both sides of each channel stand at one state, and every coin is
-    /// somewhere.
+    /// What holds when nothing is in flight: both sides of each channel stand at one state, and every coin
+    /// is somewhere.
     fn check_end(&self) {
         let mut delivered = 0;
         for account in self.book.accounts() {

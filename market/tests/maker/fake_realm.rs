@@ -1,5 +1,5 @@
-//! A realm in the place of the session actor: it passes a test's calls on to the market maker, and answers for one
-//! seller, which keeps a ledger and errs when a test says so.
+//! A realm in the place of the session actor: it passes a test's calls on to the market maker, and answers
+//! for one seller, which keeps a ledger and errs when a test says so.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -9,7 +9,9 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::sync::oneshot;
 use xbr_core::channel::ChannelState;
-use xbr_core::wire::{BuyReceipt, BuyRequest, ChannelType, CloseReceipt, SellReceipt, SellRequest};
+use xbr_core::wire::{
+    BuyReceipt, BuyRequest, ChannelType, CloseReceipt, CloseRequest, SellReceipt, SellRequest,
+};
 use xbr_core::{ChannelId, ChannelSeq, DataKey, Eip712, KeyId, Signer as _, Value};
 use xbr_market::maker::messages::*;
 use xbr_market::maker::offer::Caller;
@@ -22,6 +24,9 @@ use xbr_store::Clock;
 use xbr_wamp::{ConnectError, Dial};
 
 use super::support::*;
+
+/// Changes a receipt after it was signed.
+pub(crate) type Change = Box<dyn FnOnce(&mut SellReceipt) + Send>;
 
 /// What goes wrong with a `sell`.
 pub(crate) enum Trick {
@@ -36,7 +41,7 @@ pub(crate) enum Trick {
     /// It was not even sent.
     NotSent,
     /// The receipt is changed.
-    Tamper(Box<dyn FnOnce(&mut SellReceipt) + Send>),
+    Tamper(Change),
     /// The answer waits until the test lets it go.
     Hold(oneshot::Receiver<()>),
 }
@@ -83,6 +88,32 @@ pub(crate) fn data_key(key_id: KeyId) -> DataKey {
     DataKey::from_bytes([key_id.as_bytes()[0]; 32])
 }
 
+/// What the seller answers, signed.
+pub(crate) fn sell_receipt(request: &SellRequest) -> SellReceipt {
+    SellReceipt {
+        key_id: request.key_id,
+        delegate: seller_key().address(),
+        buyer_key: request.buyer_key,
+        sealed_key: data_key(request.key_id).seal_to(&request.buyer_key).unwrap().to_vec(),
+        channel_seq: request.channel_seq,
+        amount: request.amount,
+        balance: request.balance,
+        signature: market().state(request.channel_id, request.state(), false).sign(&seller_key()).unwrap(),
+    }
+}
+
+/// What the seller agrees to a close with.
+pub(crate) fn close_receipt(request: &CloseRequest) -> CloseReceipt {
+    let closed = market().state(request.channel_id, request.state(), request.is_final);
+    CloseReceipt {
+        delegate: seller_key().address(),
+        seq: request.channel_seq,
+        balance: request.balance,
+        is_final: request.is_final,
+        signature: closed.sign(&seller_key()).unwrap(),
+    }
+}
+
 pub(crate) fn refused(uri: &str) -> ProviderError {
     ProviderError::Refused { uri: uri.into(), text: "on request".into() }
 }
@@ -110,16 +141,7 @@ impl FakeRealm {
             return Err(refused("xbr.error.unexpected_channel_seq"));
         }
         *ledger = request.state();
-        let receipt = SellReceipt {
-            key_id: request.key_id,
-            delegate: seller_key().address(),
-            buyer_key: request.buyer_key,
-            sealed_key: data_key(request.key_id).seal_to(&request.buyer_key).unwrap().to_vec(),
-            channel_seq: request.channel_seq,
-            amount: request.amount,
-            balance: request.balance,
-            signature: signed.sign(&seller_key()).unwrap(),
-        };
+        let receipt = sell_receipt(request);
         self.receipts.insert((request.channel_id, request.channel_seq), receipt.clone());
         Ok(receipt)
     }
@@ -213,13 +235,7 @@ impl Handler<CallClose> for FakeRealm {
         if self.refuses_to_close {
             return Err(refused("xbr.error.unexpected_channel_seq"));
         }
-        Ok(CloseReceipt {
-            delegate: seller_key().address(),
-            seq: request.channel_seq,
-            balance: request.balance,
-            is_final: true,
-            signature: signed.sign(&seller_key()).unwrap(),
-        })
+        Ok(close_receipt(&request))
     }
 }
 
@@ -247,7 +263,8 @@ pub(crate) struct World {
     pub(crate) store: Arc<dyn MakerStore>,
     pub(crate) maker: MakerHandle,
     pub(crate) clock: TestClock,
-    /// Where the buyer stands; it sends one payment after the other, and counts those that it is not refused.
+    /// Where the buyer stands; it sends one payment after the other, and counts those that it is not
+    /// refused.
     pub(crate) buyer: ChannelState,
     pub(crate) payment: ChannelId,
 }

@@ -1,5 +1,5 @@
-//! One row for each reason to refuse, in the order in which they are checked: each request is wrong in what the
-//! row says and in everything after it.
+//! One row for each reason to refuse, in the order in which they are checked: each request is wrong in what
+//! the row says and in everything after it.
 
 use xbr_core::wire::{BuyRequest, ChannelType, MarketCloseRequest};
 use xbr_core::{Address, Amount, BuyerKey, ChannelId, ChannelSeq, KeyId, Signer as _};

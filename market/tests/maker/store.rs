@@ -1,5 +1,5 @@
-//! The store: everything survives, what does not follow is not stored, and a copy taken at any answer holds all
-//! that was answered.
+//! The store: everything survives, what does not follow is not stored, and a copy taken at any answer holds
+//! all that was answered.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,13 +1,13 @@
-//! The whole market in one process, over the embedded router: this crate's buyer, the market maker, and a seller
-//! that is a bare WAMP client.
+//! The whole market in one process, over the embedded router: this crate's buyer, the market maker, and a
+//! seller that is a bare WAMP client.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Actor as _;
 use xbr_core::channel::ChannelState;
-use xbr_core::wire::{CloseReceipt, CloseRequest, OfferInfo, SellReceipt, SellRequest, uri};
-use xbr_core::{Amount, DataKey, Eip712, KeyId, Signer as _};
+use xbr_core::wire::{CloseRequest, OfferInfo, SellReceipt, SellRequest, uri};
+use xbr_core::{Amount, KeyId};
 use xbr_market::buyer::{BuyerHandle, BuyerOptions, SqliteBuyerStore};
 use xbr_market::maker::messages::RealmPort;
 use xbr_market::maker::{MakerHandle, RealmSession, SqliteMakerStore};
@@ -15,13 +15,13 @@ use xbr_market::router::{Identity, RealmOptions, Role, RouterHandle, RouterOptio
 use xbr_store::SystemClock;
 use xbr_wamp::{Call, Dial, Incoming, IncomingEvent, Match, RegisterOptions, Session};
 
-use super::fake_realm::{TestClock, options};
+use super::fake_realm::{TestClock, close_receipt, data_key, options, sell_receipt};
 use super::support::*;
 
 const REALM: &str = "realm1";
 
 struct Market {
-    _router: RouterHandle,
+    router: RouterHandle,
     maker: MakerHandle,
     seller: Session,
     buyer: BuyerHandle,
@@ -31,15 +31,12 @@ fn key_id(n: u8) -> KeyId {
     KeyId::new([n; 16])
 }
 
-fn data_key(key_id: KeyId) -> DataKey {
-    DataKey::from_bytes([key_id.as_bytes()[0]; 32])
-}
-
 impl Market {
     async fn open() -> Self {
         let realm = RealmOptions::new(REALM).role(Role::unrestricted("member").disclosed());
         let router = RouterHandle::here(RouterOptions::new([realm])).unwrap();
-        let dial = |authid: &str| router.dial(REALM, Identity { authid: authid.into(), role: "member".into() });
+        let dial =
+            |authid: &str| router.dial(REALM, Identity { authid: authid.into(), role: "member".into() });
         let store = Arc::new(SqliteMakerStore::in_memory().unwrap());
         let mut options = options(store, TestClock(Arc::default()));
         options.clock = Arc::new(SystemClock);
@@ -52,7 +49,7 @@ impl Market {
         let options = BuyerOptions::new(maker.address(), signer, units(100), store, dial("buyer"));
         let buyer = BuyerHandle::spawn(options).unwrap();
         buyer.start().await.unwrap();
-        Self { _router: router, maker, seller, buyer }
+        Self { router, maker, seller, buyer }
     }
 
     async fn offer(&self, key_id: KeyId, price: u128) -> OfferInfo {
@@ -91,16 +88,7 @@ async fn serve(mut incoming: Incoming) {
         let answer = if invocation.procedure.ends_with(".sell") {
             sold(&SellRequest::parse(args, kwargs).unwrap(), &mut ledger).map(|receipt| receipt.to_value())
         } else {
-            let request = CloseRequest::parse(args, kwargs).unwrap();
-            let message = market().state(request.channel_id, request.state(), request.is_final);
-            Ok(CloseReceipt {
-                delegate: seller_key().address(),
-                seq: request.channel_seq,
-                balance: request.balance,
-                is_final: request.is_final,
-                signature: message.sign(&seller_key()).unwrap(),
-            }
-            .to_value())
+            Ok(close_receipt(&CloseRequest::parse(args, kwargs).unwrap()).to_value())
         };
         match answer {
             Ok(value) => invocation.responder.yield_result(vec![value], Vec::new()),
@@ -118,16 +106,7 @@ fn sold(request: &SellRequest, ledger: &mut ChannelState) -> Result<SellReceipt,
         return Err("xbr.error.unexpected_channel_seq");
     }
     *ledger = request.state();
-    Ok(SellReceipt {
-        key_id: request.key_id,
-        delegate: seller_key().address(),
-        buyer_key: request.buyer_key,
-        sealed_key: data_key(request.key_id).seal_to(&request.buyer_key).unwrap().to_vec(),
-        channel_seq: request.channel_seq,
-        amount: request.amount,
-        balance: request.balance,
-        signature: market().state(request.channel_id, *ledger, false).sign(&seller_key()).unwrap(),
-    })
+    Ok(sell_receipt(request))
 }
 
 #[actix_rt::test]
@@ -154,7 +133,7 @@ async fn offers_are_announced_and_revoked_by_their_seller_only() {
     let market = Market::open().await;
     let (listener, mut heard) = {
         let identity = Identity { authid: "somebody".into(), role: "member".into() };
-        market._router.dial(REALM, identity).connect().await.unwrap()
+        market.router.dial(REALM, identity).connect().await.unwrap()
     };
     listener.subscribe("xbr.marketmaker.", Match::Prefix).await.unwrap();
     market.offer(key_id(1), 10).await;

@@ -16,13 +16,13 @@ use crate::maker::reject::{MakerReject, NOT_DURABLE, OpenReject};
 use crate::maker::store::Snapshot;
 
 /// How often expired offers are looked for.
-const TENDING: Duration = Duration::from_secs(10);
+const TENDING: Duration = Duration::from_secs(1);
 /// How long to wait before a store that failed is read again.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
 impl Maker {
-    /// Books an entry, stores it, and goes on when it is durable. When it cannot be made so, nothing that was
-    /// judged upon it holds.
+    /// Books an entry, stores it, and goes on when it is durable. When it cannot be made so, nothing that
+    /// was judged upon it holds.
     pub(super) fn commit(
         &mut self,
         entry: Entry,

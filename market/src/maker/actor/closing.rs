@@ -1,5 +1,5 @@
-//! Exhausted paying channels: the seller is asked for its signature over the final state, and the market goes on
-//! with another channel, if there is one.
+//! Exhausted paying channels: the seller is asked for its signature over the final state, and the market
+//! goes on with another channel, if there is one.
 
 use actix::prelude::*;
 use xbr_core::ChannelId;
@@ -91,8 +91,8 @@ impl Maker {
         self.assign(ctx);
     }
 
-    /// The purchases that wait for a seller whose channel cannot be closed get their money back: asking again
-    /// and again would not end.
+    /// The purchases that wait for a seller whose channel cannot be closed get their money back: asking
+    /// again and again would not end.
     fn turn_away(&mut self, channel_id: ChannelId, ctx: &mut Context<Self>) {
         let Some(&Account { delegate, .. }) = self.book.account(channel_id) else { return };
         while let Some(id) = self.book.first_waiting(delegate) {

@@ -30,7 +30,7 @@ impl Maker {
     /// Lets the sales go out over a paying channel whose turn it is.
     pub(super) fn pump(&mut self, channel_id: ChannelId, ctx: &mut Context<Self>) {
         let Some(lane) = self.lanes.get_mut(&channel_id) else { return };
-        for seq in lane.next() {
+        for seq in lane.due() {
             self.call(channel_id, seq, ctx);
         }
     }
@@ -114,7 +114,9 @@ impl Maker {
             Verdict::NotSent => lane.not_sent(seq),
             _ => return self.conclude(id, verdict, error, ctx),
         };
-        self.hold_doubtful_channel(channel_id);
+        if lane.is_in_doubt() {
+            self.book.hold(channel_id);
+        }
         ctx.run_later(self.repeat_delay(failures), move |maker, ctx| maker.resume(channel_id, ctx));
     }
 
@@ -162,12 +164,6 @@ impl Maker {
     pub(super) fn resume_all(&mut self, ctx: &mut Context<Self>) {
         for channel_id in self.lanes.keys().copied().collect::<Vec<_>>() {
             self.resume(channel_id, ctx);
-        }
-    }
-
-    fn hold_doubtful_channel(&mut self, channel_id: ChannelId) {
-        if self.lanes.get(&channel_id).is_some_and(|lane| lane.is_in_doubt()) {
-            self.book.hold(channel_id);
         }
     }
 

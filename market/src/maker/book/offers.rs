@@ -14,7 +14,7 @@ use crate::maker::reject::{OfferReject, RevokeReject};
 /// For how long an expired offer is told from one that never was.
 const REMEMBERED: Duration = Duration::from_secs(60 * 60);
 /// How many are forgotten at once.
-const FORGOTTEN_AT_ONCE: usize = 1000;
+const FORGOTTEN_AT_ONCE: usize = 5000;
 /// How many bytes the labels of an offer may have in all.
 const MAX_CATEGORIES_BYTES: usize = 4096;
 
@@ -66,7 +66,7 @@ impl Book {
         Ok(Some(Entry { offers: vec![offer.revoke(now_ns)], ..Entry::default() }))
     }
 
-    /// Offers to forget: those that expired an hour ago, the oldest first, a thousand at the most. `None` when
+    /// Offers to forget: those that expired an hour ago, the oldest first, 5,000 at the most. `None` when
     /// there are none.
     pub fn forget_expired(&self, now_ns: u64) -> Option<Entry> {
         let remembered = u64::try_from(REMEMBERED.as_nanos()).unwrap_or(u64::MAX);

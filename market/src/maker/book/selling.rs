@@ -8,8 +8,9 @@ use crate::maker::outcome::Verdict;
 use crate::maker::purchase::{Purchase, PurchaseId, Sale, Settled, Stage};
 
 impl Book {
-    /// Books that the seller delivered, with a sealed key of 80 bytes and its signature over the sale's state;
-    /// `signature` is the market maker's over the buyer's state. `None` when the purchase is not in flight.
+    /// Books that the seller delivered, with a sealed key of 80 bytes and its signature over the sale's
+    /// state; `signature` is the market maker's over the buyer's state. `None` when the purchase is not in
+    /// flight.
     pub fn settle(
         &self,
         id: PurchaseId,
@@ -35,8 +36,8 @@ impl Book {
         })
     }
 
-    /// Books that the seller did not sell, and gives the buyer its money back. `counted` says that the seller
-    /// counts the state all the same. `None` when the purchase is not in flight.
+    /// Books that the seller did not sell, and gives the buyer its money back. `counted` says that the
+    /// seller counts the state all the same. `None` when the purchase is not in flight.
     ///
     /// The payment channel goes back to the state before the purchase if there is no later one: a buyer that
     /// sends one payment at a time signs that state anew for its next purchase. Otherwise only its balance
@@ -82,8 +83,8 @@ impl Book {
         })
     }
 
-    /// Books what became of a purchase that the seller did not deliver for; `uri` is the error that the buyer
-    /// is told. `None` when that is not certain, or the purchase is not in flight.
+    /// Books what became of a purchase that the seller did not deliver for; `uri` is the error that the
+    /// buyer is told. `None` when that is not certain, or the purchase is not in flight.
     pub fn conclude(&self, id: PurchaseId, verdict: Verdict, uri: &str, now_ns: u64) -> Option<Entry> {
         match verdict {
             Verdict::NotSold => self.refuse(id, uri, false, now_ns),
@@ -118,8 +119,8 @@ impl Book {
         self.sales.get(&channel_id).is_some_and(|sales| sales.contains_key(&seq))
     }
 
-    /// When a sale was the last one in flight, the channel goes on from the state that counts for the seller.
-    /// What that state gave beyond the prices of delivered keys is conceded.
+    /// When a sale was the last one in flight, the channel goes on from the state that counts for the
+    /// seller. What that state gave beyond the prices of delivered keys is conceded.
     fn end_sale(&self, paying: &mut Account, seq: ChannelSeq) {
         if self.sales(paying.channel_id).any(|(other, _)| other != seq) {
             return;

@@ -138,7 +138,8 @@ impl Database {
 
     fn put_offer(&self, offer: &Offer) -> Result<(), StoreError> {
         let sql = "INSERT INTO offer (key_id, offer_id, api_id, uri, seller, provider_id, price, categories,
-                 placed_ns, valid_from_ns, expires_ns, copies, copies_left, signature, session, authid, revoked)
+                 placed_ns, valid_from_ns, expires_ns, copies, copies_left, signature, session, authid,
+                 revoked)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
              ON CONFLICT (key_id) DO UPDATE SET expires_ns = excluded.expires_ns,
                  copies_left = excluded.copies_left, revoked = excluded.revoked";
@@ -170,10 +171,10 @@ impl Database {
                  payment_balance, payment_signature, offer_id, seller, provider_id, reserved_ns, sale_channel,
                  sale_seq, sale_balance, stage, ended_ns, refusal, sealed_key, seller_signature, signature,
                  inflight)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-                 ?21, ?22, ?23)
-             ON CONFLICT (id) DO UPDATE SET sale_channel = excluded.sale_channel, sale_seq = excluded.sale_seq,
-                 sale_balance = excluded.sale_balance, stage = excluded.stage, ended_ns = excluded.ended_ns,
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
+                 ?20, ?21, ?22, ?23)
+             ON CONFLICT (id) DO UPDATE SET sale_channel = excluded.sale_channel,
+                 sale_seq = excluded.sale_seq, sale_balance = excluded.sale_balance, stage = excluded.stage, ended_ns = excluded.ended_ns,
                  refusal = excluded.refusal, sealed_key = excluded.sealed_key,
                  seller_signature = excluded.seller_signature, signature = excluded.signature,
                  inflight = excluded.inflight

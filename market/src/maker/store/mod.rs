@@ -1,5 +1,5 @@
-//! Durable state of a market maker behind one narrow trait, [`MakerStore`]: its channels, the offers, and every
-//! purchase with its receipts.
+//! Durable state of a market maker behind one narrow trait, [`MakerStore`]: its channels, the offers, and
+//! every purchase with its receipts.
 //!
 //! # The crash contract
 //!

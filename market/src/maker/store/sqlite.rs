@@ -1,5 +1,5 @@
-//! The market maker's store in SQLite: a file with a write-ahead log that is synced at every commit, or memory,
-//! for tests and demos.
+//! The market maker's store in SQLite: a file with a write-ahead log that is synced at every commit, or
+//! memory, for tests and demos.
 
 use std::fmt;
 use std::path::Path;
@@ -17,16 +17,16 @@ use crate::sqlite::{self, Worker};
 /// The name of the thread that owns the connection.
 const THREAD: &str = "xbr-maker-store";
 
-/// A market maker's store. A cheap handle: clones are the same store, which is closed once the last of them is
-/// dropped and everything called is done.
+/// A market maker's store. A cheap handle: clones are the same store, which is closed once the last of them
+/// is dropped and everything called is done.
 #[derive(Clone)]
 pub struct SqliteMakerStore {
     worker: Worker<Database>,
 }
 
 impl SqliteMakerStore {
-    /// Opens a store, or makes it where there is none, with mode 0600. Blocks while it reads from disk. Files
-    /// with the same name and `-wal`, `-shm` and `-lock` behind it belong to it.
+    /// Opens a store, or makes it where there is none, with mode 0600. Blocks while it reads from disk.
+    /// Files with the same name and `-wal`, `-shm` and `-lock` behind it belong to it.
     ///
     /// # Errors
     /// [`StoreError::Open`] when the file cannot be used, is another program's, or is open in another
