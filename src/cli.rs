@@ -64,13 +64,13 @@ pub struct RunArgs {
 /// What the help of `demo` ends with.
 const DEMO_EPILOGUE: &str = "\
 Examples:
-  xbr-seller demo                          watch keys rotate and being sold; Ctrl-C ends with everybody's accounts
+  xbr-seller demo                          watch keys rotate and be sold; Ctrl-C shows the accounts
   xbr-seller demo --feed prices.jsonl      sell the lines of a file of yours as well
   xbr-seller demo --dir market             keep keys and stores: the next time everybody goes on from there
   xbr-seller demo --sales 10000 --json     how fast is it? one JSON object at the end
 
-Everybody keeps books of their own: the buyers of what they spent, the market maker of what it received and paid, the
-seller of what it earned. At the end they are compared, and must agree to the last unit of 10^-18 XBR.
+Everybody keeps books of their own: the buyers of what they spent, the market maker of what it received and
+paid, the seller of what it earned. At the end they must agree to the last unit of 10^-18 XBR.
 
 Exit codes: 0 the accounts agree, 1 they differ or something failed, 2 bad configuration or command line.";
 
@@ -90,8 +90,8 @@ pub struct DemoArgs {
     /// End after so many sales, made as fast as they can be: each event has a key of its own
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub sales: Option<u64>,
-    /// How many purchases may be in flight, that is how many buyers there are [default: as configured, and 64 with
-    /// --sales]
+    /// How many purchases may be in flight, that is how many buyers there are [default: as configured, and
+    /// 64 with --sales]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub in_flight: Option<u16>,
     /// Show nothing, and print the summary as one JSON object
@@ -124,8 +124,8 @@ Examples:
   xbr-seller market channel list --config market.toml
                                            where the channels of the configuration stand
 
-There is no blockchain behind it: what a channel holds is what the operator says, and who owns what is in the states
-that both sides have signed.";
+There is no blockchain behind it: what a channel holds is what the operator says, and who owns what is in the
+states that both sides have signed.";
 
 /// `market`
 #[derive(Debug, Args)]

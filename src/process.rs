@@ -1,5 +1,5 @@
-//! The process around a command that runs until it is told to stop: it stops at the first signal and is gone at the
-//! second.
+//! The process around a command that runs until it is told to stop: it stops at the first signal and is gone
+//! at the second.
 
 use std::future::Future;
 use std::io;

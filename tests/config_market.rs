@@ -1,4 +1,5 @@
-//! The configuration of a market: what is read from it, and what an operator is told about one that cannot be used.
+//! The configuration of a market: what is read from it, and what an operator is told about one that cannot
+//! be used.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers fail a test by panicking")]
 

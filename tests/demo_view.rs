@@ -64,7 +64,23 @@ fn text(terminal: &Terminal<TestBackend>) -> String {
 #[test]
 fn everything_is_on_a_screen_of_80_by_24() {
     let text = text(&drawn(&board(), 80, 24, true));
-    println!("{text}");
+    for shown in [
+        " xbr-seller demo  a data market  4 buyers, 4 offers",
+        "00:01:35  Ctrl-C ends\n",
+        "│ demo.weather   0.2500 XBR  01010101  █████▊····   4.6 s   12 keys    48 sold │\n",
+        "│ demo.wind      1.5000 XBR  02020202  used once",
+        "╭ Keys sold ",
+        " 2.0/s, 370 in all ╮",
+        " 4.0/s, 380 in all ╮\n",
+        "│ buyers               spent            73.5000   remaining        399926.5000 │\n",
+        "│ market maker      received            73.5000        paid            73.5000 │\n",
+        "│ seller              earned            73.1234 ",
+        "│ demo.weather  01010101  {\"number\":94,\"celsius\":21.37,\"humidity\":48.2}",
+        "    4× │\n",
+    ] {
+        assert!(text.contains(shown), "{shown} in\n{text}");
+    }
+    assert_eq!((text.lines().count(), text.lines().next_back().unwrap().chars().count()), (24, 80));
 }
 
 #[test]

@@ -7,11 +7,11 @@ use xbr_core::{Address, Amount};
 use xbr_market::buyer::BuyerOptions;
 use xbr_wamp::Match;
 
-use super::common::{XBR, amount};
+use super::common::{XBR, amount, pattern};
 use super::files::Secrets;
-use super::problem::{ConfigError, ProblemKind};
+use super::problem::ConfigError;
 use super::read::{Reader, collect};
-use super::section::{Section, duration, integer, parsed, shorten, text, word};
+use super::section::{Section, duration, integer, parsed, text};
 use super::{Environment, LogConfig, MarketConfig, StoreConfig, load, parse};
 
 /// The whole configuration of a buyer, checked.
@@ -110,16 +110,8 @@ impl Reader<'_> {
 }
 
 fn subscription(mut section: Section<'_>) -> Option<Subscription> {
-    let words = [Match::Exact, Match::Prefix, Match::Wildcard].map(|matching| (matching.as_str(), matching));
-    let matching = section.optional("match", |node| word(node, &words)).unwrap_or_default();
-    let uri = section.required("uri", "the URI to subscribe to", |node| {
-        let uri = text(node)?;
-        if xbr_wamp::uri::is_valid_pattern(&uri, matching) {
-            return Ok(uri);
-        }
-        let reason = format!("is no URI to be matched as {matching}: {:?}", shorten(&uri));
-        Err(ProblemKind::Value { reason })
-    });
+    let pattern = pattern(&mut section, false);
     section.finish();
-    Some(Subscription { uri: uri?.value, matching })
+    let (uri, matching) = pattern?;
+    Some(Subscription { uri, matching })
 }

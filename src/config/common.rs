@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use xbr_core::Amount;
 use xbr_core::cbor::MAX_DEPTH;
-use xbr_wamp::{Invoke, Serializer};
+use xbr_wamp::{Invoke, Match, Serializer};
 
 use super::document::Node;
 use super::files::AuthFile;
@@ -182,6 +182,22 @@ impl Reader<'_> {
 /// An exact amount of XBR.
 pub(super) fn amount(node: Node) -> Result<Amount, ProblemKind> {
     text_that_is(node, XBR)?.parse().map_err(ProblemKind::value)
+}
+
+/// Which URIs: a `uri`, and how it is matched. With `all`, the empty prefix stands for all of them.
+pub(super) fn pattern(section: &mut Section<'_>, all: bool) -> Option<(String, Match)> {
+    let words = [Match::Exact, Match::Prefix, Match::Wildcard].map(|matching| (matching.as_str(), matching));
+    let matching = section.optional("match", |node| word(node, &words)).unwrap_or_default();
+    let uri = section.required("uri", "a URI, or a pattern", |node| {
+        let uri = text(node)?;
+        let everything = all && uri.is_empty() && matching == Match::Prefix;
+        if everything || xbr_wamp::uri::is_valid_pattern(&uri, matching) {
+            return Ok(uri);
+        }
+        let reason = format!("is no URI to be matched as {matching}: {:?}", shorten(&uri));
+        Err(ProblemKind::Value { reason })
+    });
+    Some((uri?.value, matching))
 }
 
 /// A URI, or a name of the same form.

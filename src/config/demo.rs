@@ -51,7 +51,8 @@ pub struct SensorConfig {
 pub struct SourceConfig {
     /// How often there is one.
     pub every: Duration,
-    /// On which terms their keys are sold, and when they are replaced. Payloads are published under the prefix.
+    /// On which terms their keys are sold, and when they are replaced. Payloads are published under the
+    /// prefix.
     pub api: ApiOptions,
 }
 

@@ -11,7 +11,7 @@ use xbr_market::maker::OfferPolicy;
 use xbr_market::router::{Credential, RealmOptions, Role, RouterOptions, Rule};
 use xbr_wamp::{Auth, Match, Serializer};
 
-use super::common::{XBR, amount, non_empty, positive, serializers, uri_that_is};
+use super::common::{XBR, amount, non_empty, pattern, positive, serializers, uri_that_is};
 use super::document::Node;
 use super::problem::{ConfigError, ProblemKind};
 use super::read::{Reader, collect};
@@ -358,22 +358,13 @@ fn role(mut section: Section<'_>) -> Option<Role> {
 }
 
 fn rule(mut section: Section<'_>) -> Option<Rule> {
-    let words = [Match::Exact, Match::Prefix, Match::Wildcard].map(|matching| (matching.as_str(), matching));
-    let matching = section.optional("match", |node| word(node, &words)).unwrap_or_default();
-    let uri = section.required("uri", "a URI, or a pattern", |node| {
-        let uri = text(node)?;
-        let everything = uri.is_empty() && matching == Match::Prefix;
-        if everything || xbr_wamp::uri::is_valid_pattern(&uri, matching) {
-            return Ok(uri);
-        }
-        let reason = format!("is no URI to be matched as {matching}: {:?}", shorten(&uri));
-        Err(ProblemKind::Value { reason })
-    });
+    let pattern = pattern(&mut section, true);
     let mut may = |action| section.optional(action, boolean).unwrap_or(false);
     let (call, register, publish, subscribe) =
         (may("call"), may("register"), may("publish"), may("subscribe"));
     section.finish();
-    Some(Rule { uri: uri?.value, matching, call, register, publish, subscribe })
+    let (uri, matching) = pattern?;
+    Some(Rule { uri, matching, call, register, publish, subscribe })
 }
 
 fn channel(mut section: Section<'_>) -> Option<ChannelConfig> {

@@ -22,8 +22,8 @@ const MIB: usize = 1 << 20;
 /// A JSON line may be so many times as long once it is CBOR, encrypted and in base64.
 const LINE_GROWTH: usize = 4;
 
-/// Reads a whole file with the reader of its kind; what is wrong is in the report, and then parts of the result are
-/// missing.
+/// Reads a whole file with the reader of its kind; what is wrong is in the report, and then parts of the
+/// result are missing.
 pub(super) fn read<T>(
     path: &Path,
     text: &str,

@@ -1,8 +1,8 @@
 //! An event as a line of JSON: `{"topic":…,"key_id":…,"payload":…,"received_ns":…}`.
 //!
-//! Integers of any size are exact, and a byte string is a text of NUL and base64, as in WAMP messages. A payload that
-//! JSON has no form for, such as a map whose keys are numbers, comes as `cbor` instead of `payload`: its encoding, as a
-//! byte string.
+//! Integers of any size are exact, and a byte string is a text of NUL and base64, as in WAMP messages. A
+//! payload that JSON has no form for, such as a map whose keys are numbers, comes as `cbor` instead of
+//! `payload`: its encoding, as a byte string.
 
 use xbr_core::{KeyId, Value, cbor};
 use xbr_wamp::codec::json;

@@ -1,5 +1,5 @@
-//! A buyer as a service: it opens the store, starts the buyer, prints the events of its subscriptions once they are
-//! decrypted, and ends everything in order. The store is closed last.
+//! A buyer as a service: it opens the store, starts the buyer, prints the events of its subscriptions once
+//! they are decrypted, and ends everything in order. The store is closed last.
 
 use std::future::Future;
 use std::io;
@@ -70,8 +70,8 @@ impl ConsumerError {
     }
 }
 
-/// Buys and prints until `stop` resolves, or so many events are printed, or nobody reads them any more. Nothing
-/// durable is lost whenever it ends.
+/// Buys and prints until `stop` resolves, or so many events are printed, or nobody reads them any more.
+/// Nothing durable is lost whenever it ends.
 ///
 /// # Errors
 /// [`ConsumerError`]; everything is ended all the same.

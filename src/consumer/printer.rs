@@ -1,5 +1,5 @@
-//! Lines on their way out, written on a thread of their own: whoever reads them may stop to, and the process must be
-//! able to end meanwhile.
+//! Lines on their way out, written on a thread of their own: whoever reads them may stop to, and the process
+//! must be able to end meanwhile.
 
 use std::io::{self, BufWriter, Write};
 

@@ -1,5 +1,5 @@
-//! Where the money went, by the books of everybody, once nothing is in flight any more: they agree to the last unit,
-//! or it is said in what they differ. Pure.
+//! Where the money went, by the books of everybody, once nothing is in flight any more: they agree to the
+//! last unit, or it is said in what they differ. Pure.
 
 use std::fmt;
 
@@ -149,5 +149,89 @@ impl fmt::Display for Totals {
         writeln!(f, "buyers        spent {spent} XBR, lost {lost}, {remaining} remain")?;
         writeln!(f, "market maker  received {received} XBR, paid {paid}, conceded {conceded}")?;
         write!(f, "seller        earned {earned} XBR, surplus {surplus}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xbr_core::channel::ChannelTerms;
+    use xbr_core::wire::ChannelType;
+    use xbr_core::{Address, ChannelSeq, MarketId};
+
+    use super::*;
+
+    const PAYMENT: ChannelId = ChannelId::new([1; 16]);
+    const PAYING: ChannelId = ChannelId::new([2; 16]);
+
+    fn terms(channel_id: ChannelId) -> ChannelTerms {
+        ChannelTerms {
+            channel_id,
+            market_id: MarketId::new([3; 16]),
+            market_maker: Address::new([4; 20]),
+            delegate: Address::new([5; 20]),
+            amount: Amount::from_xbr(100),
+            chain_id: Amount::from_units(1),
+            verifying_contract: Address::new([0; 20]),
+            close_at: Amount::from_units(1),
+        }
+    }
+
+    fn state(seq: u32, balance_xbr: u64) -> ChannelState {
+        ChannelState { seq: ChannelSeq::new(seq), balance: Amount::from_xbr(balance_xbr) }
+    }
+
+    fn report(kind: ChannelType, channel_id: ChannelId) -> ChannelReport {
+        ChannelReport {
+            channel_id,
+            kind,
+            delegate: terms(channel_id).delegate,
+            is_open: true,
+            amount: Amount::from_xbr(100),
+            remaining: Amount::from_xbr(90),
+            inflight: Amount::ZERO,
+            settled: Amount::from_xbr(10),
+            conceded: Amount::ZERO,
+            seq: ChannelSeq::new(2),
+        }
+    }
+
+    /// After one sale for 10 XBR.
+    fn agreed() -> Accounts {
+        let mut wallet = Wallet::adopt(terms(PAYMENT), state(1, 100));
+        (wallet.state, wallet.spent, wallet.purchases) = (state(2, 90), Amount::from_xbr(10), 1);
+        let mut channel = Channel::adopt(terms(PAYING), state(1, 100));
+        (channel.state, channel.earned, channel.sales) = (state(2, 90), Amount::from_xbr(10), 1);
+        Accounts {
+            payment: vec![report(ChannelType::Payment, PAYMENT)],
+            paying: vec![report(ChannelType::Paying, PAYING)],
+            buyers: vec![wallet],
+            seller: vec![channel],
+        }
+    }
+
+    #[test]
+    fn a_difference_of_one_unit_is_found_wherever_it_is() {
+        assert_eq!(agreed().differences(), [""; 0]);
+        let unit = Amount::from_units(1);
+        let more = Amount::from_xbr(10).checked_add(unit).unwrap();
+        let cases: [(fn(&mut Accounts, Amount, Amount), &str); 9] = [
+            (|it, more, _| it.buyers[0].spent = more, "the buyers spent and the market maker received"),
+            (|it, more, _| it.payment[0].settled = more, "the market maker received and paid"),
+            (|it, more, _| it.paying[0].settled = more, "the market maker paid and the seller earned"),
+            (|it, more, _| it.seller[0].earned = more, "the market maker paid and the seller earned"),
+            (|it, _, unit| it.seller[0].surplus = unit, "conceded and the seller's surplus"),
+            (|it, _, unit| it.buyers[0].lost = unit, "the buyers lost and none: 0.000000000000000001 and 0"),
+            (|it, _, unit| it.paying[0].inflight = unit, "in flight over paying channel"),
+            (|it, more, _| it.payment[0].remaining = more, "payment channel 01010101"),
+            (|it, _, _| it.seller[0].sales = 2, "the buyers bought and the seller sold: 1 and 2"),
+        ];
+        for (change, told) in cases {
+            let mut accounts = agreed();
+            change(&mut accounts, more, unit);
+            let differences = accounts.differences();
+            assert!(differences.iter().any(|text| text.contains(told)), "{told} in {differences:#?}");
+        }
+        let unknown = Accounts { seller: Vec::new(), ..agreed() }.differences();
+        assert!(unknown.iter().any(|text| text.ends_with("90 XBR at seq 2 and unknown")), "{unknown:#?}");
     }
 }

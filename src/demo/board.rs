@@ -1,5 +1,5 @@
-//! What is shown of a market that runs: counts, rates of the last minute, and what happened last. Pure: time comes as
-//! what has passed since the start.
+//! What is shown of a market that runs: counts, rates of the last minute, and what happened last. Pure: time
+//! comes as what has passed since the start.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -1,4 +1,5 @@
-//! A buyer of the demo: it takes one event after the other, buys the key if it is new, and tells what came of it.
+//! A buyer of the demo: it takes one event after the other, buys the key if it is new, and tells what came
+//! of it.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! What can go wrong, by chance: purchases with a bad key of the buyer, of a key that the seller does not have, and a
-//! seller that restarts in between. Whatever it is, the accounts must agree.
+//! What can go wrong, by chance: purchases with a bad key of the buyer, of a key that the seller does not
+//! have, and a seller that restarts in between. Whatever it is, the accounts must agree.
 
 use std::sync::Arc;
 

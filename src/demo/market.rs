@@ -1,5 +1,5 @@
-//! The market of the demo: router, market maker, seller and buyers in this process, joined by links in memory. They are
-//! what `market`, `run` and `buy` run, each on threads of its own.
+//! The market of the demo: router, market maker, seller and buyers in this process, joined by links in
+//! memory. They are what `market`, `run` and `buy` run, each on threads of its own.
 
 use std::io;
 use std::sync::Arc;
@@ -150,8 +150,8 @@ impl Market {
         })
     }
 
-    /// Waits until nothing is in flight, then closes the market; gives everybody's books. What is still in flight
-    /// after the grace period is in them.
+    /// Waits until nothing is in flight, then closes the market; gives everybody's books. What is still in
+    /// flight after the grace period is in them.
     ///
     /// # Errors
     /// [`MarketError::Gone`].
@@ -169,7 +169,7 @@ impl Market {
         self.seller.stop(rest).await;
         self.maker.stop(rest).await;
         self.router.shutdown(rest).await;
-        Ok(accounts(observed))
+        Ok(books(observed))
     }
 
     /// Whether nothing is in flight. A payment that a buyer has given up on is taken up again.
@@ -236,7 +236,7 @@ fn spawn_buyers(options: Vec<BuyerOptions>) -> io::Result<(Vec<BuyerHandle>, one
 }
 
 /// Everybody's books, as they were observed.
-pub fn accounts(observed: Observed) -> Accounts {
+pub fn books(observed: Observed) -> Accounts {
     let (payment, paying) =
         observed.maker.channels.into_iter().partition(|channel| channel.kind == ChannelType::Payment);
     Accounts {

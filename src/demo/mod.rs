@@ -1,4 +1,5 @@
-//! The demo: a whole data market in one process, with synthetic live data, and everybody's books compared at its end.
+//! The demo: a whole data market in one process, with synthetic live data, and everybody's books compared at
+//! its end.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -41,7 +42,7 @@ pub mod view;
 use board::{ApiBoard, Board, RecentEvent};
 use consumer::{Consumer, News};
 use fault::{FaultError, Faults};
-use market::{Market, MarketError, accounts};
+use market::{Market, MarketError, books};
 use parties::{Parties, PartyError};
 use screen::Screen;
 use source::{Demand, Pace};
@@ -122,7 +123,7 @@ pub async fn run(
     let apis: Vec<_> = sources.iter().map(|(_, source)| source.api.clone()).collect();
     let mut board = Board { apis: apis.iter().map(ApiBoard::new).collect(), ..Board::default() };
     let market = Market::open(config, parties, apis).await?;
-    let opening = accounts(market.observe().await?).totals();
+    let opening = books(market.observe().await?).totals();
     board.buyers = market.buyers.len();
 
     let begun = Instant::now();
@@ -327,6 +328,6 @@ async fn update(board: &mut Board, market: &Market, elapsed: Duration) -> Result
     for api in &observed.seller.apis {
         board.rotated(elapsed, api.api_id, api.key_id, api.rotations);
     }
-    board.money = accounts(observed).totals();
+    board.money = books(observed).totals();
     Ok(())
 }

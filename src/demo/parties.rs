@@ -1,5 +1,5 @@
-//! Who takes part: the keys and the stores of the market maker, the seller and the buyers. In a folder they survive a
-//! restart; otherwise they go with the demo.
+//! Who takes part: the keys and the stores of the market maker, the seller and the buyers. In a folder they
+//! survive a restart; otherwise they go with the demo.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The terminal, while the board is on it: an alternate screen, on which what is typed does not show. The terminal is as
-//! it was when this is dropped.
+//! The terminal, while the board is on it: an alternate screen, on which what is typed does not show. The
+//! terminal is as it was when this is dropped.
 
 use std::io::{self, IsTerminal, Stdout, stdin, stdout};
 

@@ -1,6 +1,6 @@
-//! Lines from standard input, a file, a FIFO or a sensor, read on a thread of their own: reading may block for as long
-//! as nobody writes, and the process must be able to end meanwhile. The thread is never more than a few lines
-//! ahead, so that whoever writes is slowed down to the pace of the market.
+//! Lines from standard input, a file, a FIFO or a sensor, read on a thread of their own: reading may block
+//! for as long as nobody writes, and the process must be able to end meanwhile. The thread is never more
+//! than a few lines ahead, so that whoever writes is slowed down to the pace of the market.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};

@@ -1,5 +1,5 @@
-//! Synthetic live data: sensors whose values wander as those of real ones do, the same for the same seed. They are
-//! integers here and decimals in the JSON only.
+//! Synthetic live data: sensors whose values wander as those of real ones do, the same for the same seed.
+//! They are integers here and decimals in the JSON only.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
-//! What the operator of a running market does: opening, listing and closing channels, over the router like everybody
-//! else. Whoever has the market maker's key is the operator: the key that it logs in with comes from that one, and so
-//! does the signature that the market maker asks for.
+//! What the operator of a running market does: opening, listing and closing channels, over the router like
+//! everybody else. Whoever has the market maker's key is the operator: the key that it logs in with comes
+//! from that one, and so does the signature that the market maker asks for.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -18,7 +18,8 @@ use zeroize::Zeroizing;
 
 use crate::config::{HostConfig, HostSecrets, Member, OPERATOR, RealmConfig, RouterConfig};
 
-/// What the market maker's key signs so that the login key comes of it: no message of EIP-712 has this digest.
+/// What the market maker's key signs so that the login key comes of it: no message of EIP-712 has this
+/// digest.
 const LOGIN: &[u8] = b"xbr-seller operator login";
 /// Off-chain states and openings of a market without a chain are signed for this block.
 const BLOCK: u64 = 1;

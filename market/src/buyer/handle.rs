@@ -134,8 +134,8 @@ impl BuyerHandle {
         self.subscribe_all([(topic, matching)]).await
     }
 
-    /// [`subscribe`](Self::subscribe) to several topics, whose events come in one order. An event that several
-    /// of them match comes as often.
+    /// [`subscribe`](Self::subscribe) to several topics, whose events come in one order. An event that
+    /// several of them match comes as often.
     ///
     /// # Errors
     /// [`MarketError`]; it is subscribed to none of them then.

@@ -216,8 +216,8 @@ impl<'de> Visitor<'de> for FieldSeed {
     }
 }
 
-/// Writes one value as messages have it, on one line: a byte string is a text of NUL and base64, an integer of any
-/// size is exact.
+/// Writes one value as messages have it, on one line: a byte string is a text of NUL and base64, an integer
+/// of any size is exact.
 ///
 /// # Errors
 /// [`CodecError::Unsupported`] for what JSON has no form for.
