@@ -1,6 +1,6 @@
 //! A market as a service: the market maker, on a router of its own or on another one. It opens the books,
-//! starts the market maker, lets clients in, waits to be told to stop, and ends everything in order. The books
-//! are closed last.
+//! starts the market maker, lets clients in, waits to be told to stop, and ends everything in order. The
+//! books are closed last.
 
 use std::future::Future;
 use std::io;

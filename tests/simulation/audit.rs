@@ -109,9 +109,6 @@ impl Audit {
         });
         let answered = receipt.to_value();
         self.check(stored.as_ref() == Some(&answered), || format!("{answered:?} is stored as {stored:?}"));
-        let last =
-            self.sold.range((channel_id, ChannelSeq::new(0))..=(channel_id, ChannelSeq::new(u32::MAX)));
-        let last = last.last().map(|(_, last)| (last.channel_seq, last.balance));
         match self.sold.get(&key) {
             Some(before) => {
                 let same = before.to_value() == answered;
@@ -119,8 +116,14 @@ impl Audit {
             }
             None => {
                 let (seq, balance) = (receipt.channel_seq, receipt.balance);
-                let rises = last.is_none_or(|last| seq > last.0 && balance <= last.1);
-                self.check(rises, || format!("the seller signs ({seq}, {balance}) after {last:?}"));
+                // The first answer to an earlier sale may have been lost.
+                let all = (channel_id, ChannelSeq::new(0))..=(channel_id, ChannelSeq::new(u32::MAX));
+                let mut signed = self.sold.range(all).map(|(_, sold)| (sold.channel_seq, sold.balance));
+                let against =
+                    signed.find(|(other, left)| if *other < seq { *left < balance } else { *left > balance });
+                self.check(against.is_none(), || {
+                    format!("the seller signs ({seq}, {balance}) against {against:?}")
+                });
                 let open = !self.closes.contains_key(&channel_id);
                 self.check(open, || format!("the seller sells over {channel_id}, which is closed"));
             }
