@@ -92,6 +92,7 @@ impl KeySeries {
     ) -> Self {
         let current = keyring.current().map(|key| key.key_id);
         Self {
+            backoff: backoff(options.terms.api_id),
             options,
             keyring,
             market,
@@ -112,7 +113,6 @@ impl KeySeries {
             has_next: false,
             generation: 0,
             epoch: 0,
-            backoff: backoff(),
             retry_armed: false,
             _death_watch: death_watch,
         }

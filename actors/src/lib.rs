@@ -11,6 +11,7 @@
 //! from any tokio runtime. Wrapping a payload does not go through a mailbox: the series publishes its current key as
 //! an immutable snapshot, and the caller encrypts on its own thread.
 
+mod backoff;
 mod channel_ledger;
 pub mod closing;
 mod compute;

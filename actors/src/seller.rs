@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use arc_swap::ArcSwap;
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use backon::ExponentialBackoff;
 use lru::LruCache;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ use xbr_core::wire::MarketDomain;
 use xbr_core::{ApiId, ChannelId, KeyId};
 use xbr_store::KeyRecord;
 
+use crate::backoff;
 use crate::channel_ledger::{ChannelLedger, LedgerOptions};
 use crate::in_flight::InFlight;
 use crate::key_series::{KeySeries, OfferPort, SeriesOptions};
@@ -111,19 +112,16 @@ struct Api {
     on_rotate: Vec<Recipient<crate::key_series::KeyRotated>>,
 }
 
-fn backoff() -> ExponentialBackoff {
-    ExponentialBuilder::new()
-        .with_min_delay(Duration::from_millis(200))
-        .with_max_delay(Duration::from_secs(30))
-        .with_jitter()
-        .without_max_times()
-        .build()
+/// Delays before coming back.
+fn backoff(options: &SellerOptions) -> ExponentialBackoff {
+    backoff::growing(Duration::from_millis(200), options.signer.address().as_bytes())
 }
 
 impl Seller {
     /// A seller that is not started. `make_market` makes the actor through which the market maker is reached.
     pub fn new(options: SellerOptions, make_market: MarketFactory) -> Self {
         Self {
+            backoff: backoff(&options),
             options: Arc::new(options),
             make_market,
             children: None,
@@ -142,7 +140,6 @@ impl Seller {
             epoch: 0,
             session_lost: false,
             attempt: None,
-            backoff: backoff(),
             started_at: Instant::now(),
             reoffer_armed: false,
             poll_generation: 0,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use actix::Recipient;
 use futures_util::future::LocalBoxFuture;
-use tokio::sync::watch;
+use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use xbr_actors::messages as seller;
 use xbr_core::{ChannelId, ChannelSeq, KeyId};
@@ -78,8 +78,8 @@ pub(crate) enum Failure {
 struct Session {
     number: u64,
     role: Role,
-    /// Ends with the session.
-    alive: watch::Sender<()>,
+    /// Closed with the session. Those who wait for that hear of it in the order in which they began to.
+    alive: broadcast::Sender<()>,
 }
 
 /// What becomes of a call.
@@ -171,7 +171,7 @@ impl Network {
         let mut state = self.state.borrow_mut();
         state.numbers += 1;
         let number = state.numbers;
-        state.sessions.insert(party, Session { number, role, alive: watch::Sender::default() });
+        state.sessions.insert(party, Session { number, role, alive: broadcast::Sender::new(1) });
         Some(number)
     }
 
@@ -209,14 +209,19 @@ impl Network {
         }
     }
 
-    fn session(&self, party: Party) -> Option<(Role, watch::Receiver<()>)> {
+    fn session(&self, party: Party) -> Option<(Role, broadcast::Receiver<()>)> {
         let state = self.state.borrow();
         let session = state.sessions.get(&party)?;
         Some((session.role.clone(), session.alive.subscribe()))
     }
 
     /// Decides what becomes of a call, and lets the caller's session end it.
-    fn depart(&self, from: Party, number: Option<u64>, to: Party) -> Option<(Passage, watch::Receiver<()>)> {
+    fn depart(
+        &self,
+        from: Party,
+        number: Option<u64>,
+        to: Party,
+    ) -> Option<(Passage, broadcast::Receiver<()>)> {
         let state = &mut *self.state.borrow_mut();
         let session = state.sessions.get(&from).filter(|session| Some(session.number) == number)?;
         let alive = session.alive.subscribe();
@@ -268,7 +273,7 @@ impl Network {
                 let answer = tokio::select! {
                     biased;
                     answer = answer => Ok(answer),
-                    _ = callee.changed() => Err(Failure::Canceled),
+                    _ = callee.recv() => Err(Failure::Canceled),
                 };
                 sleep(or_never(passage.back).await).await;
                 answer
@@ -278,7 +283,7 @@ impl Network {
                 journey = timeout(patience, journey) => {
                     journey.unwrap_or(Err(Failure::Unanswered("it took too long")))
                 }
-                _ = alive.changed() => Err(Failure::Unanswered("the session was lost")),
+                _ = alive.recv() => Err(Failure::Unanswered("the session was lost")),
             };
             if let Err(failure) = &ended {
                 network.note(format_args!("{from:?} gets no answer to {what}: {failure:?}"));

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use actix::fut;
 use actix::prelude::*;
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use xbr_core::KeyId;
+use backon::ExponentialBackoff;
 use xbr_core::offer::KeyOffer;
+use xbr_core::{ApiId, KeyId};
 use xbr_store::KeyFilter;
 
 use super::{KeySeries, MAX_LEAD, OfferPort};
+use crate::backoff;
 use crate::messages::{MarketError, PlaceOffer, ask};
 
 /// So many keys that an earlier life could not offer are looked for at a time.
@@ -24,13 +25,9 @@ pub(super) struct LiveOffer {
     pub(super) offered: bool,
 }
 
-pub(super) fn backoff() -> ExponentialBackoff {
-    ExponentialBuilder::new()
-        .with_min_delay(Duration::from_millis(250))
-        .with_max_delay(Duration::from_secs(30))
-        .with_jitter()
-        .without_max_times()
-        .build()
+/// Delays before an offer is placed again.
+pub(super) fn backoff(api_id: ApiId) -> ExponentialBackoff {
+    backoff::growing(Duration::from_millis(250), api_id.as_bytes())
 }
 
 /// Places an offer. One that takes too long counts as failed: it is placed again, and that it was taken meanwhile counts
@@ -117,7 +114,7 @@ impl KeySeries {
     pub(super) fn note_offer(&mut self, made: i64, result: Result<(), MarketError>, ctx: &mut Context<Self>) {
         match result {
             Ok(()) => {
-                self.backoff = backoff();
+                self.backoff = backoff(self.options.terms.api_id);
                 if let Some(live) = self.offers.get_mut(&made) {
                     live.offered = true;
                     let noted =

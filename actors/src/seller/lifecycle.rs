@@ -89,7 +89,7 @@ impl Seller {
                 tracing::warn!(reason, "session lost, coming back");
                 // One that is lost at once, as when two sellers take each other's procedures, comes back ever later.
                 if self.started_at.elapsed() >= LASTING {
-                    self.backoff = backoff();
+                    self.backoff = backoff(&self.options);
                 }
                 self.set_state(SellerState::Starting);
                 self.suspend();
@@ -136,7 +136,7 @@ impl Handler<Start> for Seller {
             SellerState::Starting => self.start_waiters.push(done),
             SellerState::None | SellerState::Stopped => {
                 self.set_state(SellerState::Starting);
-                self.backoff = backoff();
+                self.backoff = backoff(&self.options);
                 self.start_waiters.push(done);
                 let epoch = self.epoch;
                 let attempt = self.attempt(ctx).then(move |result, seller: &mut Self, _| {

@@ -1,6 +1,5 @@
 //! What a seller that sells watches: channels that are opened meanwhile, and a market maker that comes back.
 
-use backon::ConstantBuilder;
 use futures_util::future::join_all;
 use xbr_core::wire::ChannelInfo;
 
@@ -70,8 +69,7 @@ impl Seller {
         self.poll_generation += 1;
         let generation = self.poll_generation;
         let Some(interval) = self.options.channel_poll else { return };
-        let delay =
-            ConstantBuilder::new().with_delay(interval).with_jitter().build().next().unwrap_or(interval);
+        let delay = backoff::about(interval, self.options.signer.address().as_bytes(), generation);
         ctx.run_later(delay, move |seller, ctx| {
             if seller.poll_generation == generation {
                 seller.look_for_channels(ctx);
