@@ -109,6 +109,24 @@ def test_a_silent_network_is_noticed_and_the_seller_comes_back(new_provider, mar
         proxy.kill()
 
 
+def test_a_slow_market_maker_stops_neither_the_start_nor_the_data(new_provider, market, events):
+    """Its answers to offers take longer than a key waits for its offer; what is published meanwhile is sold afterwards."""
+    provider = new_provider(count=2)
+    market.realm.call("test.mm.delay_next", "get_paying_channel_balance", 2)
+    seller = provider.start()
+    market.realm.call("test.mm.delay_next", "place_offer", 8, 2)
+    seller.feed(*LINES[:6])
+    published = events.wait(6, timeout=60)
+    used = {key_id for key_id, _, _ in published}
+    assert len(used) == 3
+    wait_until("all keys are offered", lambda: used <= {offer["key"] for offer in provider.offers()}, 60)
+    buyer = provider.buyer()
+    for event in published:
+        market.realm.publish(TOPIC, *event)
+    check_equal([each["payload"] for each in buyer.unwrapped(6)], LINES[:6])
+    assert seller.stop() == 0
+
+
 def test_a_session_that_the_router_kills_is_replaced(new_provider, market, events):
     provider = new_provider(count=10)
     seller = provider.start()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from channel import CLOSED, KINDS, Channel, uint
 from common import xbr
 
+from autobahn.twisted.util import sleep
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import RegisterOptions
 
@@ -27,19 +28,22 @@ def describe(channel: Channel) -> dict:
 
 
 class Control:
-    PROCEDURES = ("offers", "channels", "set_channel", "raw_sell", "raw_close", "fail_next", "set_fix_close")
+    PROCEDURES = ("offers", "channels", "set_channel", "raw_sell", "raw_close", "fail_next", "delay_next", "set_fix_close")
 
     def __init__(self, maker: "MarketMaker") -> None:
         self.maker = maker
         self.failures: dict[str, deque] = defaultdict(deque)
+        self.delays: dict[str, deque] = defaultdict(deque)
 
     async def register(self, name: str) -> None:
-        """Register xbr.marketmaker.<name>, with the failures that a test orders."""
+        """Register xbr.marketmaker.<name>, with the failures and delays that a test orders."""
         procedure = getattr(self.maker, name)
         wants_details = "details" in inspect.signature(procedure).parameters
         procedure = self.maker.session.type_check(procedure)
 
         async def call(*args: Any, details: Any, **kwargs: Any) -> Any:
+            if self.delays[name]:
+                await sleep(self.delays[name].popleft())
             error, after = self.failures[name].popleft() if self.failures[name] else (None, False)
             if error and not after:
                 raise ApplicationError(error, f"{name} fails on request")
@@ -107,6 +111,10 @@ class Control:
     def fail_next(self, procedure: str, error: str, count: int = 1, after: bool = False) -> None:
         """Let the next calls of xbr.marketmaker.<procedure> fail; `after` their work like a lost reply."""
         self.failures[procedure].extend([(error, after)] * count)
+
+    def delay_next(self, procedure: str, seconds: float, count: int = 1) -> None:
+        """Hold the next calls of xbr.marketmaker.<procedure> back for so long."""
+        self.delays[procedure].extend([seconds] * count)
 
     def set_fix_close(self, fix: bool) -> None:
         """Whether a channel that is too low is closed for good and replaced, which upstream gets wrong."""
