@@ -169,7 +169,15 @@ class Provider(AbstractContextManager):
         """The ids of the WAMP sessions that serve this procedure of the provider now."""
         uri = f"xbr.provider.{self.provider_id}.{procedure}"
         registration = self.market.realm.call("wamp.registration.lookup", uri)
-        return self.market.realm.call("wamp.registration.list_callees", registration) if registration else []
+        if not registration:
+            return []
+        try:
+            return self.market.realm.call("wamp.registration.list_callees", registration)
+        except ApplicationError as error:
+            # It has gone between the two calls.
+            if error.error != "wamp.error.no_such_registration":
+                raise
+            return []
 
     def till(self, key_id: bytes) -> Till:
         """The market maker's side of the paying channel, for requests that a test writes itself."""
