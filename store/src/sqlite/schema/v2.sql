@@ -1,4 +1,4 @@
--- `mac` authenticates a row under the master key: see the module `seal`. Every row gets its own when a migration
+-- `mac` authenticates a row under the master key: see the module `vault`. Every row gets its own when a migration
 -- is through.
 ALTER TABLE channel ADD COLUMN is_closed INTEGER NOT NULL DEFAULT 0 CHECK (is_closed IN (0, 1));
 UPDATE channel SET is_closed = 1
