@@ -413,7 +413,7 @@ async fn whoever_waits_for_a_key_hears_of_a_pause_and_a_pause_outlasts_a_halt() 
 async fn a_price_counts_for_keys_that_are_made_after_it() {
     let (store, market) = (MemoryStore::new(), FakeMarket::default().start());
     let (series, wrapper) =
-        spawn(&store, Rotation { interval: Some(Duration::from_secs(60)), count: Some(1) });
+        spawn(&store, Rotation { interval: Some(Duration::from_secs(60)), count: Some(2) });
     attach(&series, &market).await;
     wrap(&wrapper).await;
     settle().await;

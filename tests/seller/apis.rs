@@ -78,7 +78,7 @@ async fn the_key_of_a_second_start_is_offered_though_the_disk_takes_its_time() {
 
 #[actix_rt::test]
 async fn an_api_is_rotated_paused_resumed_and_priced_by_its_id() {
-    let it = started().await;
+    let it = selling().await;
     let first = it.key().await;
     let second = it.seller.send(RotateApi(API)).await.unwrap().unwrap();
     assert_ne!(first, second);
@@ -91,10 +91,12 @@ async fn an_api_is_rotated_paused_resumed_and_priced_by_its_id() {
     // What was offered stays sellable.
     assert!(it.sell(sale(first, state(2, 965), 35)).await.is_ok());
     assert!(it.seller.send(ResumeApi(API)).await.unwrap());
-    assert_eq!(it.key().await, second, "the pause was short");
+    assert_eq!(it.key().await, second, "no interval has passed meanwhile");
 
     let price = Amount::from_xbr(7);
     assert!(it.seller.send(SetPrice { api_id: API, price }).await.unwrap());
+    // The next key is made already, for the price of before.
+    let _next = it.seller.send(RotateApi(API)).await.unwrap().unwrap();
     let third = it.seller.send(RotateApi(API)).await.unwrap().unwrap();
     assert_eq!(it.status().await.apis[0].price, price);
     assert!(it.sell(sale(second, state(3, 958), 7)).await.is_err(), "it was offered for more");
