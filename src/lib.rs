@@ -8,6 +8,7 @@ pub mod consumer;
 pub mod demo;
 pub mod feed;
 pub mod host;
+pub mod http;
 pub mod logging;
 pub mod private_file;
 pub mod process;

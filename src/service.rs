@@ -6,16 +6,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use thiserror::Error;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, timeout, timeout_at};
 use xbr_actors::{ApiError, SellerHandle, SellerOptions, SpawnError, StartError};
 use xbr_core::ApiId;
+use xbr_core::cbor::Limits;
 use xbr_store::{MasterKeyError, SqliteStore, StoreError};
 
 use crate::config::{Config, FeedConfig, Secrets};
 use crate::feed::{self, SellerOutlet};
+use crate::http::{Interface, ListenError, Parts};
 
 /// How much longer than its grace period the seller may take, to leave the session.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -43,6 +46,9 @@ pub enum ServiceError {
     /// The seller does not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The HTTP interface cannot listen.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// A feed cannot be read.
     #[error("cannot read the feed {feed}: {error}")]
     Feed {
@@ -85,10 +91,17 @@ impl ServiceError {
 /// [`ServiceError`]; everything is ended all the same.
 pub async fn run(
     config: Config,
-    secrets: Secrets,
+    mut secrets: Secrets,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServiceError> {
+    let http = match config.http.clone() {
+        Some(http) => Some(Interface::bind(http, secrets.http_token.take()).await?),
+        None => None,
+    };
     let (store, seller) = open(&config, secrets).await?;
+    let (http_end, http_stop) = watch::channel(false);
+    let parts = parts(&config, &seller, &store);
+    let http = http.map(|http| tokio::spawn(http.serve(parts, http_stop)));
     let (feeds_end, feeds_stop) = watch::channel(None);
     let mut feeds = JoinSet::new();
     let result = tokio::select! {
@@ -101,7 +114,11 @@ pub async fn run(
     tracing::info!(?grace, "stopping");
     // The seller needs the rest of the time for itself.
     feeds_end.send_replace(Some(Instant::now() + grace / 2));
+    http_end.send_replace(true);
     while feeds.join_next().await.is_some() {}
+    if let Some(http) = http {
+        end_http(http, deadline - grace / 4).await;
+    }
     let rest = deadline.saturating_duration_since(Instant::now());
     if timeout(rest + LEAVE, seller.stop(rest)).await.is_err() {
         tracing::error!("the seller does not stop, leaving it as after a crash");
@@ -128,6 +145,24 @@ pub(crate) async fn open(
     config.seller.apply(&mut options);
     let seller = SellerHandle::spawn(options, config.serving.options(config.market.options(secrets.auth)))?;
     Ok((store, seller))
+}
+
+fn parts(config: &Config, seller: &SellerHandle, store: &SqliteStore) -> Parts {
+    Parts {
+        seller: seller.clone(),
+        store: store.clone(),
+        market_maker: config.seller.market_maker,
+        limits: Limits { max_depth: config.market.max_depth, ..Limits::default() },
+        open: Router::new(),
+    }
+}
+
+/// Lets the answers that are under way be given, for as long as there is time.
+async fn end_http(mut http: JoinHandle<()>, deadline: Instant) {
+    if timeout_at(deadline, &mut http).await.is_err() {
+        tracing::warn!("requests of the HTTP interface are left unanswered");
+        http.abort();
+    }
 }
 
 /// Starts, and goes on for as long as the seller lives.

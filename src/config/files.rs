@@ -15,6 +15,9 @@ use super::section::{Located, Report};
 use super::{HostSecrets, MASTER_KEY_VARIABLE};
 use crate::private_file::{self, SecretFileError};
 
+/// The shortest bearer token.
+const MIN_TOKEN_LEN: usize = 16;
+
 /// What the configuration names but does not hold.
 #[derive(Debug)]
 pub struct Secrets {
@@ -24,6 +27,8 @@ pub struct Secrets {
     pub auth: Auth,
     /// The master key of the store; `None`: it is made together with the store.
     pub master_key: Option<MasterKey>,
+    /// What the clients of the HTTP interface have to know; `None`: nothing.
+    pub http_token: Option<SecretString>,
 }
 
 /// The files that were named, as far as reading got.
@@ -34,6 +39,7 @@ pub(super) struct Files {
     pub(super) store: Option<Located<PathBuf>>,
     pub(super) master_key: Option<Located<PathBuf>>,
     pub(super) cafile: Option<Located<PathBuf>>,
+    pub(super) http_token: Option<Located<PathBuf>>,
     pub(super) sources: Vec<Located<PathBuf>>,
     /// Of those who may join a router.
     pub(super) tickets: Vec<Located<PathBuf>>,
@@ -59,6 +65,7 @@ impl Files {
     pub(super) fn load(self, master_key: Option<&str>, report: &Report) -> Option<Secrets> {
         let delegate = load_key(self.delegate, report);
         let auth = self.auth.load(report);
+        let http_token = self.http_token.map(|file| load_token(&file, report));
         let store_exists = self.store.as_ref().is_some_and(|file| SqliteStore::exists(&file.value));
         let master_key = match (master_key, self.master_key) {
             (Some(hex), _) => MasterKey::from_hex(MASTER_KEY_VARIABLE, hex).map(Some).map_err(|error| {
@@ -72,7 +79,11 @@ impl Files {
             check_store(file, report);
         }
         self.cafile.iter().chain(&self.sources).for_each(|file| check_file(file, report));
-        Some(Secrets { delegate: delegate?, auth: auth?, master_key: master_key.ok()? })
+        let http_token = match http_token {
+            Some(token) => Some(token?),
+            None => None,
+        };
+        Some(Secrets { delegate: delegate?, auth: auth?, master_key: master_key.ok()?, http_token })
     }
 
     /// [`load`](Self::load), for a market.
@@ -116,6 +127,18 @@ fn load_ticket(file: &Located<PathBuf>, report: &Report) -> Option<SecretString>
     secret(file, report, |text| match text {
         "" => Err("the file is empty"),
         text => Ok(SecretString::from(text)),
+    })
+}
+
+/// One that travels in a header, and cannot be guessed.
+fn load_token(file: &Located<PathBuf>, report: &Report) -> Option<SecretString> {
+    secret(file, report, |text| {
+        if text.len() < MIN_TOKEN_LEN || !text.bytes().all(|c| c.is_ascii_graphic()) {
+            return Err(
+                "a token must be at least 16 visible ASCII characters; `openssl rand -hex 32` makes one",
+            );
+        }
+        Ok(SecretString::from(text))
     })
 }
 

@@ -20,6 +20,7 @@ mod demo;
 mod document;
 mod files;
 mod host;
+mod http;
 mod problem;
 mod read;
 mod section;
@@ -31,6 +32,7 @@ pub use host::{
     ChannelConfig, HostConfig, HostSecrets, MARKET_MAKER_ROLE, MakerConfig, Member, OPERATOR,
     PrincipalConfig, RealmConfig, RouterConfig,
 };
+pub use http::{HttpConfig, Rate};
 pub use problem::{ConfigError, Place, Problem, ProblemKind};
 
 use files::Files;
@@ -53,6 +55,8 @@ pub struct Config {
     pub serving: ServingConfig,
     /// What is remembered, and where.
     pub store: StoreConfig,
+    /// The local HTTP interface; `None`: there is none.
+    pub http: Option<HttpConfig>,
     /// What is sold.
     pub apis: Vec<ApiOptions>,
     /// Where payloads come from.
