@@ -11,47 +11,47 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub(crate) struct Request {
     method: String,
     path: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
 }
 
-pub fn get(path: &str) -> Request {
+pub(crate) fn get(path: &str) -> Request {
     request("GET", path)
 }
 
-pub fn post(path: &str) -> Request {
+pub(crate) fn post(path: &str) -> Request {
     request("POST", path)
 }
 
-pub fn request(method: &str, path: &str) -> Request {
+pub(crate) fn request(method: &str, path: &str) -> Request {
     Request { method: method.to_owned(), path: path.to_owned(), headers: Vec::new(), body: Vec::new() }
 }
 
 impl Request {
-    pub fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub fn without(mut self, name: &str) -> Self {
+    pub(crate) fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(given, _)| given != name);
         self
     }
 
-    pub fn body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self.header("content-type", content_type)
     }
 
-    pub fn json(self, body: &str) -> Self {
+    pub(crate) fn json(self, body: &str) -> Self {
         self.body("application/json", body)
     }
 
     /// Sends it, and gives the connection with the head of the answer read.
-    pub fn open(&self, address: SocketAddr) -> (u16, Vec<(String, String)>, BufReader<TcpStream>) {
+    pub(crate) fn open(&self, address: SocketAddr) -> (u16, Vec<(String, String)>, BufReader<TcpStream>) {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut head = format!("{} {} HTTP/1.1\r\nconnection: close\r\n", self.method, self.path);
@@ -82,7 +82,7 @@ impl Request {
         (status, headers, reader)
     }
 
-    pub fn send(&self, address: SocketAddr) -> Answer {
+    pub(crate) fn send(&self, address: SocketAddr) -> Answer {
         let (status, headers, mut reader) = self.open(address);
         let mut body = Vec::new();
         reader.read_to_end(&mut body).unwrap();
@@ -95,29 +95,29 @@ impl Request {
 }
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
     /// A JSON answer of this status.
-    pub fn json(&self, status: u16) -> Value {
+    pub(crate) fn json(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
         serde_json::from_slice(&self.body).unwrap()
     }
 
     /// The code of a problem of this status.
-    pub fn problem(&self, status: u16) -> String {
+    pub(crate) fn problem(&self, status: u16) -> String {
         let problem = self.json(status);
         assert_eq!(self.header("content-type"), Some("application/problem+json"));
         assert_eq!(problem["status"], status);

@@ -13,19 +13,19 @@ use xbr_core::{DelegateKey, Signer};
 
 use crate::client::{Answer, Request};
 
-pub const API: &str = "627f1b5c-58c2-43b1-8422-a34f7d3f5a04";
-pub const PREFIX: &str = "io.crossbar.example";
+pub(crate) const API: &str = "627f1b5c-58c2-43b1-8422-a34f7d3f5a04";
+pub(crate) const PREFIX: &str = "io.crossbar.example";
 
 const WHO: [(&str, [u8; 32]); 3] = [("maker", [0x11; 32]), ("seller", [0x22; 32]), ("buyer", [0x33; 32])];
 
 /// A folder with the keys and configurations of everybody, and the market.
-pub struct World {
+pub(crate) struct World {
     folder: TempDir,
     market: Option<Running>,
 }
 
 /// A process that runs until it is stopped, or until the test fails.
-pub struct Running(pub Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -36,34 +36,34 @@ impl Drop for Running {
 }
 
 /// A seller that runs, and where its interface listens.
-pub struct Seller {
+pub(crate) struct Seller {
     process: Running,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Seller {
-    pub fn send(&self, request: &Request) -> Answer {
+    pub(crate) fn send(&self, request: &Request) -> Answer {
         request.send(self.address)
     }
 
     /// Tells it to stop, and waits until it has.
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         self.terminate();
         self.wait();
     }
 
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         Command::new("kill").args(["-TERM", &self.process.0.id().to_string()]).status().unwrap();
     }
 
-    pub fn wait(&mut self) {
+    pub(crate) fn wait(&mut self) {
         assert_eq!(self.process.0.wait().unwrap().code(), Some(0));
     }
 }
 
 impl World {
     /// With a market that runs.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut world = Self { folder: TempDir::new().unwrap(), market: None };
         for (who, secret) in WHO {
             world.write_secret(&format!("{who}.key"), &hex::encode(secret));
@@ -77,36 +77,36 @@ impl World {
         world
     }
 
-    pub fn start_market(&mut self) {
+    pub(crate) fn start_market(&mut self) {
         let (market, _) = self.start(&["market", "--config", "market.toml"], &[], "\"started\"");
         self.market = Some(market);
     }
 
-    pub fn stop_market(&mut self) {
+    pub(crate) fn stop_market(&mut self) {
         self.market = None;
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
     }
 
-    pub fn write_secret(&self, name: &str, text: &str) {
+    pub(crate) fn write_secret(&self, name: &str, text: &str) {
         self.write(name, text);
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xbr-seller"));
         command.args(args).current_dir(self.folder.path()).env_clear().stdin(Stdio::null());
         command
     }
 
     /// A seller that sells, with environment variables over its configuration.
-    pub fn seller(&self, variables: &[(&str, &str)]) -> Seller {
+    pub(crate) fn seller(&self, variables: &[(&str, &str)]) -> Seller {
         let (process, log) = self.start(&["run", "--config", "seller.toml"], variables, "\"started\"");
         let line = log.lines().find(|line| line.contains("the HTTP interface listens")).unwrap();
         let line: Value = serde_json::from_str(line).unwrap();
@@ -115,7 +115,7 @@ impl World {
     }
 
     /// A buyer who takes so many events, and has subscribed.
-    pub fn buyer(&self, count: usize) -> Child {
+    pub(crate) fn buyer(&self, count: usize) -> Child {
         let args = ["buy", "--config", "buyer.toml", "--count", &count.to_string()];
         self.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
@@ -142,7 +142,7 @@ impl World {
     }
 }
 
-pub fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
