@@ -8,6 +8,7 @@ use xbr_actors::CloseError;
 use xbr_core::crypto::KeyError;
 use xbr_store::{MasterKeyError, ReadOnlyStore, SqliteStore, StoreError};
 
+use crate::bench::BenchError;
 use crate::cli::{Cli, Command, ConfigCommand};
 use crate::config::{Config, ConfigError, Environment};
 use crate::consumer::ConsumerError;
@@ -20,6 +21,7 @@ use crate::receipts::{ExportError, VerifyError};
 use crate::service::ServiceError;
 
 mod backup;
+mod bench;
 mod buy;
 mod channels;
 mod check;
@@ -105,6 +107,12 @@ pub enum Failure {
     /// The accounts of a demo differ.
     #[error("the accounts differ in {0} points")]
     Disagree(usize),
+    /// Nothing was measured.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
+    /// Some sales of a measurement failed.
+    #[error("{0} sales failed; the report says by what")]
+    SalesFailed(u64),
     /// A key cannot be written.
     #[error(transparent)]
     KeyFile(#[from] SecretFileError),
@@ -127,6 +135,7 @@ impl Failure {
             Self::Service(error) if error.is_failed_start() => 3,
             Self::Consumer(error) if error.is_failed_start() => 3,
             Self::Host(error) if error.is_failed_start() => 3,
+            Self::Bench(error) if error.is_failed_start() => 3,
             _ => 1,
         }
     }
@@ -167,6 +176,7 @@ fn open_store(config: &Path) -> Result<ReadOnlyStore, Failure> {
 pub fn execute(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(args) => run::execute(&args),
+        Command::Bench(args) => bench::execute(&args),
         Command::Buy(args) => buy::execute(&args),
         Command::Channels(args) => channels::execute(&args),
         Command::Sales(args) => sales::execute(&args),
