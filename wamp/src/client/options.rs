@@ -46,6 +46,9 @@ pub struct ClientOptions {
     pub limits: Limits,
     /// How many invocations and events may wait to be taken before the router is slowed down. Default: 1024.
     pub incoming_capacity: usize,
+    /// How many bytes of their messages may wait to be taken, likewise; one message may always wait, however
+    /// large. As much again waits with the session. Default: 64 MiB.
+    pub incoming_bytes: usize,
 }
 
 impl ClientOptions {
@@ -68,6 +71,7 @@ impl ClientOptions {
             max_outgoing_bytes: 16 << 20,
             limits: Limits::default(),
             incoming_capacity: 1024,
+            incoming_bytes: 64 << 20,
         }
     }
 
@@ -86,6 +90,7 @@ impl ClientOptions {
             ping_interval: self.ping_interval,
             ping_timeout: self.ping_timeout,
             max_backlog: self.incoming_capacity.max(1),
+            max_backlog_bytes: self.incoming_bytes.max(1),
         }
     }
 }
