@@ -42,7 +42,8 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Passes an event of so many bytes on; gives it back, with the wait for a place, when there is none now.
+    /// Passes an event of so many bytes on; gives it back, with the wait for a place, when there is none
+    /// now.
     fn pass_on(&self, event: IncomingEvent, bytes: usize) -> Option<(IncomingEvent, Place)> {
         let event = match self.room.try_take(bytes) {
             Some(room) => match self.events.try_send(Held { event, _room: Some(room) }) {
@@ -85,7 +86,8 @@ pub(super) struct Driver {
     leaving: Vec<oneshot::Sender<()>>,
     /// What the sink wasn't ready for yet.
     unsent: Option<Transmit>,
-    /// Since when the sink has not been ready. Commands are not taken meanwhile, so that nothing else bounds their wait.
+    /// Since when the sink has not been ready. Commands are not taken meanwhile, so that nothing else
+    /// bounds their wait.
     blocked_at: Option<Instant>,
     needs_flush: bool,
     /// Whether reading stopped because the engine had enough, so that no frame will wake the task.

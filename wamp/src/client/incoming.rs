@@ -42,7 +42,8 @@ impl Room {
         Self { free: Arc::new(Semaphore::new(all as usize)), all }
     }
 
-    /// Room for an event of so many bytes, if there is any now. One that is larger than all there is takes all.
+    /// Room for an event of so many bytes, if there is any now. One that is larger than all there is takes
+    /// all.
     pub(super) fn try_take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.free).try_acquire_many_owned(units(bytes).min(self.all)).ok()
     }

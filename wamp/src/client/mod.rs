@@ -1,10 +1,10 @@
 //! The client: dials a router, runs the session engine in one task, and hands out what applications work
 //! with.
 //!
-//! [`Session`] is a handle that can be cloned and sent anywhere; [`Incoming`] is where invocations and events
-//! come out, in the order of the wire. Everything a handle asks for goes through one queue, so that frames
-//! leave in the order in which they were asked for. The task ends with the connection; nothing is dialled
-//! again by itself.
+//! [`Session`] is a handle that can be cloned and sent anywhere; [`Incoming`] is where invocations and
+//! events come out, in the order of the wire. Everything a handle asks for goes through one queue, so that
+//! frames leave in the order in which they were asked for. The task ends with the connection; nothing is
+//! dialled again by itself.
 
 mod dial;
 mod driver;
@@ -228,8 +228,8 @@ impl Session {
         self.request(|reply| Command::Unsubscribe { subscription, reply }).await.map(drop)
     }
 
-    /// Publishes an event. The id comes back if it is acknowledged; otherwise it returns as soon as the event
-    /// is queued.
+    /// Publishes an event. The id comes back if it is acknowledged; otherwise it returns as soon as the
+    /// event is queued.
     ///
     /// # Errors
     /// [`CallError`].

@@ -9,7 +9,8 @@ use crate::codec::Serializer;
 use crate::session::SessionConfig;
 use crate::transport::Roots;
 
-/// How to connect, and how the session behaves. Made by [`ClientOptions::new`], then adjusted field by field.
+/// How to connect, and how the session behaves. Made by [`ClientOptions::new`], then adjusted field by
+/// field.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ClientOptions {
@@ -37,8 +38,8 @@ pub struct ClientOptions {
     pub ping_interval: Option<Duration>,
     /// How long after a ping the connection counts as dead. Default: 10 s.
     pub ping_timeout: Duration,
-    /// Up to which size messages are read. An invocation up to four times as large is answered with an error;
-    /// what is larger still ends the connection. Default: 16 MiB.
+    /// Up to which size messages are read. An invocation up to four times as large is answered with an
+    /// error; what is larger still ends the connection. Default: 16 MiB.
     pub max_message_bytes: usize,
     /// Up to which size our own messages are sent. Default: 16 MiB.
     pub max_outgoing_bytes: usize,
