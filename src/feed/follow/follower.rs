@@ -99,8 +99,8 @@ impl Follower {
             let line = mark.line;
             tracing::warn!(
                 line,
-                "the file in which the last line was settled is gone; what followed in it is lost, and the file \
-                 is read from the start of what came after it"
+                "the file with the last line that was settled is gone, and with it what followed there; what came \
+                 after it is read from its start"
             );
         }
         let next = following(&entries, Age::at(mark.modified_ns), None);
