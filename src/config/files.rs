@@ -104,7 +104,7 @@ impl Files {
             None => Some(DelegateKey::generate(&UserspaceEntropy).0),
         };
         let auth = self.auth.load(report);
-        self.cafile.iter().for_each(|file| check_file(file, report));
+        self.others.iter().for_each(|file| check_file(file, report));
         Some(BenchSecrets { key: key?, auth: auth? })
     }
 }
