@@ -10,12 +10,13 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
-use xbr_actors::{ApiError, SellerHandle, SellerOptions, SpawnError, StartError};
+use xbr_actors::{ApiError, Clock, SellerHandle, SellerOptions, SpawnError, StartError, SystemClock};
 use xbr_core::ApiId;
 use xbr_store::{MasterKeyError, SqliteStore, StoreError};
+use xbr_wamp::Auth;
 
 use crate::config::{Config, FeedConfig, Secrets};
-use crate::feed::{self, SellerOutlet};
+use crate::feed::{self, FeedMeter, Feeds, SellerOutlet};
 
 /// How much longer than its grace period the seller may take, to leave the session.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -85,23 +86,24 @@ impl ServiceError {
 /// [`ServiceError`]; everything is ended all the same.
 pub async fn run(
     config: Config,
-    secrets: Secrets,
+    mut secrets: Secrets,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServiceError> {
+    let auths = std::mem::take(&mut secrets.feeds);
     let (store, seller) = open(&config, secrets).await?;
-    let (feeds_end, feeds_stop) = watch::channel(None);
-    let mut feeds = JoinSet::new();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let feeds = Feeds::new(&config.feeds, &clock);
+    let mut running = RunningFeeds { stop: watch::Sender::new(None), tasks: JoinSet::new() };
     let result = tokio::select! {
         () = stop => Ok(()),
-        result = sell(&config, &seller, &feeds_stop, &mut feeds) => result,
+        result = sell(&config, &seller, &feeds, auths, &mut running) => result,
     };
 
     let grace = config.seller.grace;
     let deadline = Instant::now() + grace;
     tracing::info!(?grace, "stopping");
     // The seller needs the rest of the time for itself.
-    feeds_end.send_replace(Some(Instant::now() + grace / 2));
-    while feeds.join_next().await.is_some() {}
+    running.end(Instant::now() + grace / 2).await;
     let rest = deadline.saturating_duration_since(Instant::now());
     if timeout(rest + LEAVE, seller.stop(rest)).await.is_err() {
         tracing::error!("the seller does not stop, leaving it as after a crash");
@@ -134,8 +136,9 @@ pub(crate) async fn open(
 async fn sell(
     config: &Config,
     seller: &SellerHandle,
-    stop: &watch::Receiver<Option<Instant>>,
-    feeds: &mut JoinSet<()>,
+    feeds: &Feeds,
+    auths: Vec<Auth>,
+    running: &mut RunningFeeds,
 ) -> Result<(), ServiceError> {
     for api in &config.apis {
         let api_id = api.terms.api_id;
@@ -143,8 +146,8 @@ async fn sell(
     }
     seller.start().await?;
     report_start(config, seller).await;
-    for config in &config.feeds {
-        start_feed(config.clone(), seller.clone(), stop.clone(), feeds)?;
+    for ((config, meter), auth) in config.feeds.iter().zip(feeds.meters()).zip(auths) {
+        running.start(config.clone(), auth, seller.clone(), meter.clone())?;
     }
     let mut state = seller.state();
     // Its changes are in the log already; this waits for the end of them.
@@ -152,20 +155,36 @@ async fn sell(
     Err(ServiceError::Gone)
 }
 
-fn start_feed(
-    config: FeedConfig,
-    seller: SellerHandle,
-    stop: watch::Receiver<Option<Instant>>,
-    feeds: &mut JoinSet<()>,
-) -> Result<(), ServiceError> {
-    let lines = feed::lines::read(config.source.clone(), config.max_line_bytes)
-        .map_err(|error| ServiceError::Feed { feed: config.source.to_string(), error })?;
-    tracing::info!(feed = %config.source, api = %config.api_id, uri = config.uri, "feed started");
-    feeds.spawn(async move {
-        let outlet = SellerOutlet { seller, api_id: config.api_id, uri: config.uri.clone() };
-        feed::run(&config, lines, outlet, stop).await;
-    });
-    Ok(())
+/// The feeds that have been started.
+struct RunningFeeds {
+    /// By when the last acknowledgements must be there, once the feeds are to end.
+    stop: watch::Sender<Option<Instant>>,
+    tasks: JoinSet<()>,
+}
+
+impl RunningFeeds {
+    fn start(
+        &mut self,
+        config: FeedConfig,
+        auth: Auth,
+        seller: SellerHandle,
+        meter: Arc<FeedMeter>,
+    ) -> Result<(), ServiceError> {
+        let source = feed::open(&config, auth, &meter)
+            .map_err(|error| ServiceError::Feed { feed: config.source.to_string(), error })?;
+        tracing::info!(feed = %config.source, api = %config.api_id, uri = config.uri, "feed started");
+        let stop = self.stop.subscribe();
+        self.tasks.spawn(async move {
+            let outlet = SellerOutlet { seller, api_id: config.api_id };
+            feed::run(&config, source, outlet, &meter, stop).await;
+        });
+        Ok(())
+    }
+
+    async fn end(&mut self, deadline: Instant) {
+        self.stop.send_replace(Some(deadline));
+        while self.tasks.join_next().await.is_some() {}
+    }
 }
 
 async fn report_start(config: &Config, seller: &SellerHandle) {
