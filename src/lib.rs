@@ -10,6 +10,7 @@ pub mod demo;
 pub mod doctor;
 pub mod feed;
 pub mod host;
+pub mod http;
 pub mod logging;
 pub mod private_file;
 pub mod process;

@@ -6,17 +6,20 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use thiserror::Error;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, timeout, timeout_at};
 use xbr_actors::{ApiError, Clock, SellerHandle, SellerOptions, SpawnError, StartError, SystemClock};
 use xbr_core::ApiId;
+use xbr_core::cbor::Limits;
 use xbr_store::{MasterKeyError, SqliteStore, StoreError};
 use xbr_wamp::Auth;
 
 use crate::config::{Config, FeedConfig, Secrets};
 use crate::feed::{self, FeedMeter, Feeds, SellerOutlet};
+use crate::http::{Interface, ListenError, Parts};
 
 /// How much longer than its grace period the seller may take, to leave the session.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -44,6 +47,9 @@ pub enum ServiceError {
     /// The seller does not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The HTTP interface cannot listen.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// A feed cannot be read.
     #[error("cannot read the feed {feed}: {error}")]
     Feed {
@@ -90,10 +96,17 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServiceError> {
     let auths = std::mem::take(&mut secrets.feeds);
+    let http = match config.http.clone() {
+        Some(http) => Some(Interface::bind(http, secrets.http_token.take()).await?),
+        None => None,
+    };
     let (store, seller) = open(&config, secrets).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let feeds = Feeds::new(&config.feeds, &clock);
     let mut running = RunningFeeds { stop: watch::Sender::new(None), tasks: JoinSet::new() };
+    let (http_end, http_stop) = watch::channel(false);
+    let parts = parts(&config, &seller, &store);
+    let http = http.map(|http| tokio::spawn(http.serve(parts, http_stop)));
     let result = tokio::select! {
         () = stop => Ok(()),
         result = sell(&config, &seller, &feeds, auths, &mut running) => result,
@@ -103,7 +116,11 @@ pub async fn run(
     let deadline = Instant::now() + grace;
     tracing::info!(?grace, "stopping");
     // The seller needs the rest of the time for itself.
+    http_end.send_replace(true);
     running.end(Instant::now() + grace / 2).await;
+    if let Some(http) = http {
+        end_http(http, deadline - grace / 4).await;
+    }
     let rest = deadline.saturating_duration_since(Instant::now());
     if timeout(rest + LEAVE, seller.stop(rest)).await.is_err() {
         tracing::error!("the seller does not stop, leaving it as after a crash");
@@ -130,6 +147,24 @@ pub(crate) async fn open(
     config.seller.apply(&mut options);
     let seller = SellerHandle::spawn(options, config.serving.options(config.market.options(secrets.auth)))?;
     Ok((store, seller))
+}
+
+fn parts(config: &Config, seller: &SellerHandle, store: &SqliteStore) -> Parts {
+    Parts {
+        seller: seller.clone(),
+        store: store.clone(),
+        market_maker: config.seller.market_maker,
+        limits: Limits { max_depth: config.market.max_depth, ..Limits::default() },
+        open: Router::new(),
+    }
+}
+
+/// Lets the answers that are under way be given, for as long as there is time.
+async fn end_http(mut http: JoinHandle<()>, deadline: Instant) {
+    if timeout_at(deadline, &mut http).await.is_err() {
+        tracing::warn!("requests of the HTTP interface are left unanswered");
+        http.abort();
+    }
 }
 
 /// Starts, and goes on for as long as the seller lives.

@@ -87,6 +87,30 @@ fn parse_any(path: &Path, text: &str) -> Result<(), ConfigError> {
 }
 
 #[test]
+fn the_http_interface_is_bounded_and_needs_a_token_beyond_the_machine() {
+    let with = |section: &str| parse(&format!("{GOOD}[http]\n{section}"), &[]);
+    assert!(parse(GOOD, &[]).unwrap().http.is_none(), "there is none unless it is wanted");
+    let http = with("").unwrap().http.unwrap();
+    assert_eq!((http.listen.to_string().as_str(), http.max_body_bytes), ("127.0.0.1:7070", 1 << 20));
+    let rate = http.rate.unwrap();
+    assert_eq!((rate.per_second.get(), rate.burst.get(), http.max_connections), (1000, 2000, 256));
+    assert!(with("rate = 0").unwrap().http.unwrap().rate.is_none());
+    for beyond in ["0.0.0.0:7070", "[::]:7070", "192.168.0.1:80"] {
+        let listen = format!("listen = \"{beyond}\"\n");
+        assert_eq!(
+            problems(with(&listen)),
+            ["line 20: http.listen: http.token_file is required when others than this machine can connect"]
+        );
+        assert_eq!(problems(with(&format!("{listen}token_file = \"token\""))), [""; 0]);
+    }
+    assert_eq!(problems(with("listen = \"[::1]:1\"")), [""; 0]);
+    assert_eq!(
+        problems(with("listen = \"localhost\"\nburst = 0\nrequest_timeout = \"0s\"\ncolour = 1")).len(),
+        4
+    );
+}
+
+#[test]
 fn defaults_are_those_that_are_documented() {
     let config = parse(GOOD, &[]).unwrap();
     assert_eq!(config.seller.grace, Duration::from_secs(10));

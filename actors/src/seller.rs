@@ -39,8 +39,8 @@ mod sales;
 mod watching;
 
 pub use messages::{
-    AddApi, Balance, BalanceError, ChannelReport, Observe, OnRotate, RemoveApi, SellerState, SellerStatus,
-    Start, Stop,
+    AddApi, Balance, BalanceError, ChannelReport, Observe, OnRotate, PauseApi, RemoveApi, ResumeApi,
+    RotateApi, SellerState, SellerStatus, SetPrice, Start, Stop,
 };
 
 /// How many data keys are kept at hand for sales; the others are read from the archive.

@@ -32,6 +32,10 @@ fn seller(out: &mut impl Write, config: &Config, secrets: &Secrets) -> io::Resul
     writeln!(out, "seller:  {}", secrets.delegate.address())?;
     market(out, &config.market, &secrets.auth)?;
     store(out, &config.store.path)?;
+    if let Some(http) = &config.http {
+        let who = if secrets.http_token.is_some() { "with a token" } else { "for programs of this machine" };
+        writeln!(out, "http:    http://{}, {who}", http.listen)?;
+    }
     for api in &config.apis {
         let terms = &api.terms;
         writeln!(out, "api:     {} {} for {} XBR a key", terms.api_id, terms.prefix, terms.price)?;

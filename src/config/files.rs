@@ -16,6 +16,9 @@ use super::section::{Located, Report};
 use super::{BenchSecrets, HostSecrets, MASTER_KEY_VARIABLE};
 use crate::private_file::{self, SecretFileError};
 
+/// The shortest bearer token.
+const MIN_TOKEN_LEN: usize = 16;
+
 /// What the configuration names but does not hold.
 #[derive(Debug)]
 pub struct Secrets {
@@ -27,6 +30,8 @@ pub struct Secrets {
     pub feeds: Vec<Auth>,
     /// The master key of the store; `None`: it is made together with the store.
     pub master_key: Option<MasterKey>,
+    /// What the clients of the HTTP interface have to know; `None`: nothing.
+    pub http_token: Option<SecretString>,
 }
 
 /// The files that were named, as far as reading got.
@@ -38,6 +43,7 @@ pub(super) struct Files {
     pub(super) master_key: Option<Located<PathBuf>>,
     /// Of each feed, towards the router that it is read from.
     pub(super) feeds: Vec<AuthFile>,
+    pub(super) http_token: Option<Located<PathBuf>>,
     /// What is to be read and is no secret.
     pub(super) others: Vec<Located<PathBuf>>,
     /// What may be made by others while we run.
@@ -66,6 +72,7 @@ impl Files {
     pub(super) fn load(self, master_key: Option<&str>, report: &Report) -> Option<Secrets> {
         let delegate = load_key(self.delegate, report);
         let auth = self.auth.load(report);
+        let http_token = self.http_token.map(|file| load_token(&file, report));
         let store_exists = self.store.as_ref().is_some_and(|file| SqliteStore::exists(&file.value));
         let master_key = match (master_key, self.master_key) {
             (Some(hex), _) => MasterKey::from_hex(MASTER_KEY_VARIABLE, hex).map(Some).map_err(|error| {
@@ -82,7 +89,11 @@ impl Files {
         self.awaited.iter().for_each(|file| check_awaited(file, report));
         let feeds: Vec<_> = self.feeds.into_iter().map(|auth| auth.load(report)).collect();
         let feeds = feeds.into_iter().collect::<Option<_>>()?;
-        Some(Secrets { delegate: delegate?, auth: auth?, feeds, master_key: master_key.ok()? })
+        let http_token = match http_token {
+            Some(token) => Some(token?),
+            None => None,
+        };
+        Some(Secrets { delegate: delegate?, auth: auth?, feeds, master_key: master_key.ok()?, http_token })
     }
 
     /// [`load`](Self::load), for a market.
@@ -137,6 +148,18 @@ fn load_ticket(file: &Located<PathBuf>, report: &Report) -> Option<SecretString>
     secret(file, report, |text| match text {
         "" => Err("the file is empty"),
         text => Ok(SecretString::from(text)),
+    })
+}
+
+/// One that travels in a header, and cannot be guessed.
+fn load_token(file: &Located<PathBuf>, report: &Report) -> Option<SecretString> {
+    secret(file, report, |text| {
+        if text.len() < MIN_TOKEN_LEN || !text.bytes().all(|c| c.is_ascii_graphic()) {
+            return Err(
+                "a token must be at least 16 visible ASCII characters; `openssl rand -hex 32` makes one",
+            );
+        }
+        Ok(SecretString::from(text))
     })
 }
 

@@ -21,6 +21,7 @@ mod document;
 mod feed;
 mod files;
 mod host;
+mod http;
 mod problem;
 mod read;
 mod section;
@@ -34,6 +35,7 @@ pub use host::{
     ChannelConfig, HostConfig, HostSecrets, MARKET_MAKER_ROLE, MakerConfig, Member, OPERATOR,
     PrincipalConfig, RealmConfig, RouterConfig,
 };
+pub use http::{HttpConfig, Rate};
 pub use problem::{ConfigError, Place, Problem, ProblemKind};
 
 use document::CliOption;
@@ -55,6 +57,8 @@ pub struct Config {
     pub serving: ServingConfig,
     /// What is remembered, and where.
     pub store: StoreConfig,
+    /// The local HTTP interface; `None`: there is none.
+    pub http: Option<HttpConfig>,
     /// What is sold.
     pub apis: Vec<ApiOptions>,
     /// Where payloads come from.

@@ -66,6 +66,7 @@ impl Reader<'_> {
         let (seller, master_key_file) = self.seller(root.table("seller"), retention);
         let (market, serving) = self.market_of_callee(root.table("market"));
         let store = self.store(root.table("store"), "seller.master_key_file", master_key_file);
+        let http = root.has("http").then(|| root.table("http")).map(|section| self.http(section));
         let apis = root.tables("api", "an array of tables, each begun with [[api]]");
         let apis: Option<Vec<_>> = collect(apis.into_iter().map(|section| self.api(section)));
         let feeds = root.tables("feed", "an array of tables, each begun with [[feed]]");
@@ -82,7 +83,7 @@ impl Reader<'_> {
             feed.limits = limits;
         }
         let apis = apis?.into_iter().map(|api| api.value).collect();
-        Some(Config { seller: seller?, market: market?, serving, store: store?, apis, feeds, log })
+        Some(Config { seller: seller?, market: market?, serving, store: store?, http, apis, feeds, log })
     }
 
     fn seller(

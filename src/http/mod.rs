@@ -1,0 +1,155 @@
+//! The local HTTP interface: encrypting and publishing for programs that do not speak WAMP, what the seller knows, and
+//! what an operator tells it. `docs/http.md` is its guide, `/v1/openapi.json` its description.
+//!
+//! It holds no state of its own that matters: every answer comes from the actors or the store, and only the keys of
+//! idempotent publications are remembered here, until a restart.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use secrecy::SecretString;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use xbr_actors::{Clock as _, SellerHandle, SellerStatus, SystemClock};
+use xbr_core::Address;
+use xbr_core::cbor::Limits;
+use xbr_store::SqliteStore;
+
+use crate::config::HttpConfig;
+
+mod apis;
+mod body;
+mod guard;
+mod idempotency;
+pub mod problem;
+mod publish;
+mod query;
+mod reports;
+mod server;
+mod shape;
+
+use body::{Bounds, JSON, typed};
+use guard::Guard;
+use idempotency::Idempotency;
+use problem::{Kind, Problem};
+
+/// The description of the interface.
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// The interface cannot listen.
+#[derive(Debug, Error)]
+#[error(
+    "cannot listen at {listen} for the HTTP interface: {error}; is another service there? see http.listen"
+)]
+pub struct ListenError {
+    listen: SocketAddr,
+    error: std::io::Error,
+}
+
+/// What the interface is over.
+#[derive(Debug)]
+pub struct Parts {
+    /// Who sells.
+    pub seller: SellerHandle,
+    /// What is remembered.
+    pub store: SqliteStore,
+    /// The market maker whose signature counts.
+    pub market_maker: Address,
+    /// How much structure a payload may have.
+    pub limits: Limits,
+    /// Paths of others, which need neither a token nor anything else.
+    pub open: Router,
+}
+
+/// The interface, listening.
+#[derive(Debug)]
+pub struct Interface {
+    listener: TcpListener,
+    config: HttpConfig,
+    token: Option<SecretString>,
+}
+
+/// What the handlers share.
+type App = Arc<Shared>;
+
+#[derive(Debug)]
+struct Shared {
+    seller: SellerHandle,
+    market_maker: Address,
+    bounds: Bounds,
+    idempotency: Idempotency,
+    /// When it began to serve, Unix time in ns.
+    started_ns: u64,
+}
+
+impl Shared {
+    async fn status(&self) -> Result<SellerStatus, Problem> {
+        self.seller.observe().await.ok_or_else(Problem::gone)
+    }
+
+    /// The time of day, Unix time in ns.
+    fn now_ns(&self) -> u64 {
+        SystemClock.now_ns()
+    }
+}
+
+impl Interface {
+    /// Listens, so that a second service at the same address fails at its start. Nobody is answered yet.
+    ///
+    /// # Errors
+    /// [`ListenError`].
+    pub async fn bind(config: HttpConfig, token: Option<SecretString>) -> Result<Self, ListenError> {
+        let listen = config.listen;
+        let listener = TcpListener::bind(listen).await.map_err(|error| ListenError { listen, error })?;
+        let address = listener.local_addr().map_err(|error| ListenError { listen, error })?;
+        tracing::info!(%address, token = token.is_some(), "the HTTP interface listens");
+        Ok(Self { listener, config, token })
+    }
+
+    /// Serves until `stop` is true, and then until the answers that are under way are given.
+    pub async fn serve(self, parts: Parts, stop: watch::Receiver<bool>) {
+        let HttpConfig { request_timeout, max_connections, max_body_bytes, rate, .. } = self.config;
+        let app = Arc::new(Shared {
+            seller: parts.seller,
+            market_maker: parts.market_maker,
+            bounds: Bounds { max_body_bytes, limits: parts.limits, timeout: request_timeout },
+            idempotency: Idempotency::spawn(),
+            started_ns: SystemClock.now_ns(),
+        });
+        let guard = Arc::new(Guard::new(self.token, rate, request_timeout));
+        let router = routes(app).layer(from_fn_with_state(guard, guard::guard)).merge(parts.open);
+        server::serve(self.listener, router, max_connections, request_timeout, stop).await;
+    }
+}
+
+fn routes(app: App) -> Router {
+    Router::new()
+        .route("/v1/openapi.json", get(|| async { typed(JSON, OPENAPI) }))
+        .route("/v1/state", get(reports::state))
+        .route("/v1/balance", get(reports::balance))
+        .route("/v1/channels", get(reports::channels))
+        .route("/v1/apis", get(apis::list).post(apis::add))
+        .route("/v1/apis/{api_id}", get(apis::show).patch(apis::change).delete(apis::remove))
+        .route("/v1/apis/{api_id}/wrap", post(publish::wrap))
+        .route("/v1/apis/{api_id}/wrap-batch", post(publish::wrap_batch))
+        .route("/v1/apis/{api_id}/publish", post(publish::publish))
+        .route("/v1/apis/{api_id}/rotate", post(apis::rotate))
+        .route("/v1/apis/{api_id}/pause", post(apis::pause))
+        .route("/v1/apis/{api_id}/resume", post(apis::resume))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(no_such_path)
+        .with_state(app)
+}
+
+async fn wrong_method() -> Response {
+    Problem::new(Kind::MethodNotAllowed, "see the header Allow, or /v1/openapi.json").into_response()
+}
+
+async fn no_such_path() -> Response {
+    Problem::new(Kind::NoSuchPath, "see /v1/openapi.json for those that there are").into_response()
+}
