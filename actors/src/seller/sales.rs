@@ -31,14 +31,19 @@ pub(super) struct ChannelAttached(pub(super) Arc<ChannelTerms>);
 struct Preparation {
     request: SellRequest,
     options: Arc<SellerOptions>,
-    domain: MarketDomain,
     key: Option<KeyRecord>,
     terms: Option<Arc<ChannelTerms>>,
-    /// Whose turn it is at the first use of a channel.
-    turn: Option<Turn>,
+    /// What the first use of a channel needs.
+    first_use: Option<FirstUse>,
     ledger: Addr<ChannelLedger>,
-    market: MarketPort,
     seller: Addr<Seller>,
+}
+
+/// What a sale needs besides when its channel is not known yet.
+struct FirstUse {
+    turn: Turn,
+    domain: MarketDomain,
+    market: MarketPort,
 }
 
 /// A turn in the first use of a channel: after the one before, and done when it is dropped.
@@ -58,17 +63,17 @@ impl Preparation {
             (Err(SaleReject::KeyRetired), Some(terms)) => return self.sold_before(terms).await,
             (Err(reject), _) => return Err(reject),
         };
-        let terms = match &self.terms {
-            Some(terms) => terms.clone(),
-            None => {
-                if let Some(before) = self.turn.as_mut().and_then(|turn| turn.before.take()) {
+        let terms = match (&self.terms, self.first_use.take()) {
+            (Some(terms), _) => terms.clone(),
+            (None, Some(mut first_use)) => {
+                if let Some(before) = first_use.turn.before.take() {
                     // However the one before ended: it is over.
                     let _ = before.await;
                 }
-                self.first_use().await?
+                self.first_use(&first_use).await?
             }
+            (None, None) => return Err(SaleReject::UnexpectedChannel),
         };
-        drop(self.turn);
         sale::prepare_sale(self.request, terms, key, self.options.signer.clone()).await
     }
 
@@ -111,10 +116,11 @@ impl Preparation {
 
     /// A channel that is first seen in a sale is fetched and checked before it counts. Only the market maker's
     /// signature makes us ask, so that nobody else can keep us busy.
-    async fn first_use(&self) -> Result<Arc<ChannelTerms>, SaleReject> {
+    async fn first_use(&self, first_use: &FirstUse) -> Result<Arc<ChannelTerms>, SaleReject> {
+        let FirstUse { domain, market, .. } = first_use;
         let request = &self.request;
         let channel_id = request.channel_id;
-        let expected = terms_before(channel_id, &self.options, &self.domain);
+        let expected = terms_before(channel_id, &self.options, domain);
         if !sale::is_signed(request.clone(), expected).await {
             return Err(SaleReject::UnexpectedChannel);
         }
@@ -127,16 +133,14 @@ impl Preparation {
                 SaleReject::Unavailable { reason: "the channel cannot be looked at" }
             }
         };
-        let channel =
-            ask(&self.market.fetch_channel, FetchChannel { channel_id }).await.map_err(unavailable)?;
-        if let Err(problem) = check_channel(&channel, &self.options, &self.domain) {
+        let channel = ask(&market.fetch_channel, FetchChannel { channel_id }).await.map_err(unavailable)?;
+        if let Err(problem) = check_channel(&channel, &self.options, domain) {
             tracing::warn!(channel = %channel_id, problem, "channel refused");
             return Err(SaleReject::UnexpectedChannel);
         }
-        let balance =
-            ask(&self.market.fetch_balance, FetchBalance { channel_id }).await.map_err(unavailable)?;
+        let balance = ask(&market.fetch_balance, FetchBalance { channel_id }).await.map_err(unavailable)?;
         let theirs = state_before(request, &channel, balance.state());
-        let terms = terms_of(&channel, &self.options, &self.domain);
+        let terms = terms_of(&channel, &self.options, domain);
         let attach = Attach { terms: terms.clone(), theirs, compare: false };
         match self.ledger.send(attach).await {
             Ok(Ok(_)) => {}
@@ -176,17 +180,19 @@ impl Seller {
             return Err(SaleReject::UnexpectedMarketMaker);
         }
         let terms = self.terms.get(&request.channel_id).cloned();
-        let (ledger, market) = (children.ledger.clone(), children.market.clone());
-        let turn = terms.is_none().then(|| self.queue_for_first_use(request.channel_id));
+        let ledger = children.ledger.clone();
+        let market = terms.is_none().then(|| children.market.clone());
+        let first_use = market.map(|market| {
+            let turn = self.queue_for_first_use(request.channel_id);
+            FirstUse { turn, domain, market }
+        });
         Ok(Preparation {
             request: request.clone(),
             options: self.options.clone(),
-            domain,
             key: self.keys_at_hand.get(&request.key_id).cloned(),
             terms,
-            turn,
+            first_use,
             ledger,
-            market,
             seller,
         })
     }
