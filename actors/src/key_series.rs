@@ -14,13 +14,15 @@ use std::time::Duration;
 use actix::prelude::*;
 use backon::ExponentialBackoff;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use xbr_core::KeyId;
 use xbr_core::offer::KeyOffer;
 use xbr_core::payload::DataKey;
 use xbr_store::{KeyRecord, StoreError};
 
-use crate::keyring::{Keyring, LiveKey};
+use crate::keyring::Keyring;
 use crate::messages::MarketError;
+use crate::observer::Event;
 use crate::watch::DeathWatch;
 use crate::wrapper::{WrapError, Wrapper};
 
@@ -32,7 +34,7 @@ mod retiring;
 pub(crate) use messages::Advance;
 pub use messages::{
     AttachMarket, DetachMarket, Encrypt, EncryptBatch, Halt, KeyRotated, KeysRetired, Observe, OfferPort,
-    Resume, RotateNow, Rotation, SealKey, SealKeyError, SeriesOptions, SeriesStatus, Subscribe,
+    Resume, RotateNow, Rotation, SealKey, SealKeyError, SeriesOptions, SeriesStatus, SetBounds, Subscribe,
 };
 use offering::{LiveOffer, backoff, place};
 use retiring::FIRST_LOOK;
@@ -67,6 +69,8 @@ pub struct KeySeries {
     /// A key was wanted when too many waited for their offers.
     is_wanted: bool,
     rotations: u64,
+    /// When the current key is to be replaced, by the clock.
+    due_at: Option<Instant>,
     last_error: Option<String>,
     preparing: bool,
     has_next: bool,
@@ -108,6 +112,7 @@ impl KeySeries {
             retired: 0,
             is_wanted: false,
             rotations: 0,
+            due_at: None,
             last_error: None,
             preparing: false,
             has_next: false,
@@ -192,7 +197,7 @@ impl KeySeries {
                 self.offers.insert(self.made, LiveOffer { offer, offered: false });
                 self.note_offer(self.made, offered, ctx);
                 let count = self.options.rotation.count;
-                self.keyring.link(Arc::new(LiveKey::new(key_id, key, count)));
+                self.keyring.link(key_id, key, count);
                 self.has_next = self.current.is_some();
                 self.settle(ctx);
             }
@@ -227,7 +232,10 @@ impl KeySeries {
         self.has_next = false;
         self.rotations += 1;
         let offered = self.offers.values().any(|live| live.offer.key_id == key_id && live.offered);
-        let event = KeyRotated { api_id: self.options.terms.api_id, key_id, previous, offered };
+        let api_id = self.options.terms.api_id;
+        let late = self.due_at.take().and_then(|due_at| Instant::now().checked_duration_since(due_at));
+        self.options.observers.tell(|| Event::Rotated { api_id, key_id, previous, offered, late });
+        let event = KeyRotated { api_id, key_id, previous, offered };
         tracing::debug!(api_id = %event.api_id, %key_id, offered, "key rotated");
         self.subscribers
             .retain(|subscriber| !matches!(subscriber.try_send(event.clone()), Err(SendError::Closed(_))));
@@ -248,6 +256,7 @@ impl KeySeries {
         self.generation += 1;
         let generation = self.generation;
         let Some(interval) = self.options.rotation.interval else { return };
+        self.due_at = Some(Instant::now() + interval);
         ctx.run_later(interval - lead(interval), move |series, ctx| {
             if series.generation == generation {
                 series.prepare(ctx);

@@ -2,19 +2,22 @@
 //! followed by reading the channel back.
 
 use actix::prelude::*;
+use tracing::Span;
 use xbr_core::channel::{
     Channel, ChannelState, CloseDecision, CloseRecord, OwnClose, OwnCloseDecision, SaleClaim, SaleDecision,
     SaleRecord,
 };
 use xbr_core::reject::{CloseReject, OwnCloseReject, Reject, SaleReject};
 use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
-use xbr_core::{Amount, ChannelId};
+use xbr_core::{Amount, ApiId, ChannelId};
 use xbr_store::kill_point::Step;
 use xbr_store::{Evidence, EvidenceRequest, Outcome, StoreError};
 
 use super::queue::{CloseReply, Ready, SaleReply};
-use super::{ChannelLedger, CommitOwnClose, Condition, report_low};
-use crate::sale::{PreparedClose, PreparedSale};
+use super::{ChannelLedger, CommitOwnClose, Condition};
+use crate::observer::Event;
+use crate::sale::{PreparedClose, PreparedSale, Sold};
+use crate::spans::step;
 
 /// What is said when a sale or close is not durable.
 const NOT_DURABLE: &str = "it could not be made durable";
@@ -28,6 +31,13 @@ enum Judged<R, A> {
     Store(R),
     /// There is nothing to store: answer.
     Answer(A),
+}
+
+/// A sale by which the channel has advanced, and what goes with it.
+struct Decided {
+    record: SaleRecord,
+    api_id: Option<ApiId>,
+    span: Span,
 }
 
 /// A commit is answered by the store.
@@ -53,10 +63,20 @@ impl ChannelLedger {
     pub(super) fn decide(&mut self, channel_id: ChannelId, ready: Ready, ledger: &Addr<Self>) {
         match ready {
             Ready::Sale { request, prepared, prior, reply } => {
-                match self.decide_sale(&request, prepared, prior.as_deref()) {
-                    Judged::Store(record) => self.commit_sale(channel_id, record, reply, ledger),
-                    // Whoever asked may have gone.
-                    Judged::Answer(answer) => drop(reply.send(answer)),
+                let (api_id, span) = (prepared.api_id, prepared.span.clone());
+                let deciding = step!(&span, "decide");
+                let judged = self.decide_sale(&request, prepared, prior.as_deref());
+                drop(deciding);
+                match judged {
+                    Judged::Store(record) => {
+                        let sale = Decided { record, api_id, span };
+                        self.commit_sale(channel_id, sale, reply, ledger);
+                    }
+                    Judged::Answer(answer) => {
+                        let again = |receipt| Sold { receipt, api_id, is_repeat: true };
+                        // Whoever asked may have gone.
+                        let _ = reply.send(answer.map(again));
+                    }
                 }
             }
             Ready::Close { request, prepared, reply } => match self.decide_close(&request, &prepared) {
@@ -96,7 +116,7 @@ impl ChannelLedger {
                 // Once, when it falls below.
                 let low_balance = self.options.low_balance;
                 if record.before.balance >= low_balance && record.state.balance < low_balance {
-                    report_low(record.channel_id, record.state.balance);
+                    self.report_low(record.channel_id, record.state.balance);
                 }
                 Step::Applied.pass();
                 Judged::Store(record)
@@ -121,14 +141,11 @@ impl ChannelLedger {
         }
     }
 
-    fn commit_sale(
-        &mut self,
-        channel_id: ChannelId,
-        record: SaleRecord,
-        reply: SaleReply,
-        ledger: &Addr<Self>,
-    ) {
+    fn commit_sale(&mut self, channel_id: ChannelId, sale: Decided, reply: SaleReply, ledger: &Addr<Self>) {
+        let Decided { record, api_id, span } = sale;
         self.commit_begins(channel_id, record.amount);
+        let committing = step!(&span, "commit");
+        drop(span);
         let stored = self.options.store.commit_sale(record.clone());
         let (store, delegate, ledger) = (self.options.store.clone(), self.options.delegate, ledger.clone());
         actix_rt::spawn(async move {
@@ -140,11 +157,13 @@ impl ChannelLedger {
                         && matches!(store.sale(channel_id, record.state.seq).await, Ok(Some(it)) if it == record)
                 }
             };
+            drop(committing);
             // Whoever asked may have gone; so may the ledger, whose successor reads the store.
             if durable {
                 Step::Fsynced.pass();
                 report_sale(&record);
-                let _ = reply.send(Ok(SellReceipt::of(&record, delegate)));
+                let receipt = SellReceipt::of(&record, delegate);
+                let _ = reply.send(Ok(Sold { receipt, api_id, is_repeat: false }));
             } else {
                 let _ = reply.send(Err(SaleReject::Unavailable { reason: NOT_DURABLE }));
             }
@@ -270,6 +289,7 @@ impl ChannelLedger {
             seq = theirs.seq.value(), remaining = %theirs.balance,
             "the market maker signed a state behind one that it had signed; nothing is sold on this channel"
         );
+        self.options.observers.tell(|| Event::RolledBack { channel_id, ours, theirs });
         let noted = self.options.store.note_comparison(channel_id, ours, theirs);
         actix_rt::spawn(async move {
             if let Err(error) = noted.await {
@@ -303,7 +323,9 @@ impl ChannelLedger {
             EvidenceRequest::Close(request) => request.channel_id,
         };
         self.account(channel_id).contradictions += 1;
-        tracing::error!(error = reject.uri(), "the market maker contradicts what it has signed: {reject}");
+        let error = reject.uri();
+        self.options.observers.tell(|| Event::Contradiction { channel_id, error });
+        tracing::error!(error, "the market maker contradicts what it has signed: {reject}");
         self.evidence_kept += 1;
         if self.evidence_kept > MAX_EVIDENCE {
             tracing::error!("no more evidence is kept before a restart");

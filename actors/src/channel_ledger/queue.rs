@@ -7,13 +7,13 @@ use tokio::sync::oneshot;
 use xbr_core::ChannelId;
 use xbr_core::channel::SaleRecord;
 use xbr_core::reject::{CloseReject, SaleReject};
-use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
+use xbr_core::wire::{CloseReceipt, CloseRequest, SellRequest};
 
 use super::{Account, ChannelLedger, Condition};
-use crate::sale::{PreparedClose, PreparedSale};
+use crate::sale::{PreparedClose, PreparedSale, Sold};
 
 /// Where a sale's answer goes.
-pub(super) type SaleReply = oneshot::Sender<Result<SellReceipt, SaleReject>>;
+pub(super) type SaleReply = oneshot::Sender<Result<Sold, SaleReject>>;
 /// Where a close's answer goes.
 pub(super) type CloseReply = oneshot::Sender<Result<CloseReceipt, CloseReject>>;
 

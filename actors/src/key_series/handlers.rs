@@ -167,6 +167,7 @@ impl Handler<Observe> for KeySeries {
             key_id: current.as_ref().map(|key| key.key_id),
             uses_left: current.and_then(|key| key.uses_left()),
             rotations: self.rotations,
+            wrapped: self.keyring.used(),
             is_offered: self
                 .offers
                 .values()

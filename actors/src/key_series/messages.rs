@@ -12,6 +12,7 @@ use xbr_core::{Amount, ApiId, BuyerKey, KeyId, Value};
 use xbr_store::{Clock, Store, StoreError};
 
 use crate::messages::{PlaceOffer, RevokeOffer};
+use crate::observer::Observers;
 use crate::options::Retention;
 use crate::wrapper::{WrapError, Wrapped};
 
@@ -45,6 +46,8 @@ pub struct SeriesOptions {
     pub retention: Retention,
     /// Who hears which keys have left it.
     pub on_retired: Option<Recipient<KeysRetired>>,
+    /// Who is told what happens.
+    pub observers: Observers,
 }
 
 impl std::fmt::Debug for SeriesOptions {
@@ -162,6 +165,16 @@ pub struct Halt;
 #[rtype(result = "()")]
 pub struct Resume;
 
+/// Keep to other bounds from now on.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct SetBounds {
+    /// How many keys may wait to be offered before no more are made.
+    pub offline_keys: NonZeroUsize,
+    /// Which keys leave the archive.
+    pub retention: Retention,
+}
+
 /// What a series looks like now.
 #[derive(Debug, Message)]
 #[rtype(result = "SeriesStatus")]
@@ -182,6 +195,8 @@ pub struct SeriesStatus {
     pub uses_left: Option<u64>,
     /// How many keys have been current.
     pub rotations: u64,
+    /// How many payloads were encrypted since the start.
+    pub wrapped: u64,
     /// Whether the market maker has taken its offer.
     pub is_offered: bool,
     /// Live keys whose offer the market maker has not taken yet.
