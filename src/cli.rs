@@ -11,6 +11,7 @@ use crate::config::Member;
 const EPILOGUE: &str = "\
 Examples:
   xbr-seller demo                          see a whole data market at work
+  xbr-seller bench                         see how fast this machine sells
   xbr-seller keygen --out seller.key       make the key that you sell with, buy with, or make a market with
   xbr-seller config check seller.toml      see what is wrong before it matters
   xbr-seller run --config seller.toml      sell, until SIGTERM or SIGINT
@@ -44,6 +45,8 @@ pub enum Command {
     Run(RunArgs),
     /// See a whole data market at work, in this process and with nothing else installed
     Demo(DemoArgs),
+    /// Measure how many keys a second are sold, and how long each takes, by this machine or a running seller
+    Bench(Box<BenchArgs>),
     /// Buy, and print decrypted events as JSON, one a line, until SIGTERM or SIGINT
     Buy(BuyArgs),
     /// Tell what the store holds of every paying channel, also while the service runs
@@ -107,6 +110,83 @@ pub struct DemoArgs {
     #[arg(long, value_name = "PERMILLE", default_value_t = 0, hide = true,
           value_parser = clap::value_parser!(u16).range(..=900))]
     pub fail: u16,
+}
+
+/// What the help of `bench` ends with.
+const BENCH_EPILOGUE: &str = "\
+Examples:
+  xbr-seller bench                         how fast is this machine? a few seconds, and nothing else needed
+  xbr-seller bench --svg latency.svg       draw the latencies as well
+  xbr-seller bench --dir /data             the same on the disk of that folder
+  xbr-seller bench --in-flight 64 --rate 1000 --duration 30s
+                                           can it take 1000 a second, and with which latency?
+  xbr-seller bench --url ws://router.example/ws --realm bench --key-file market.key
+                                           measure a seller that runs, over the router that it uses
+
+Keys are bought as the market maker buys them: each sale pays with a signed state of a channel, is on disk when
+it is answered, and its receipt must be countersigned and bring the data key. States are signed before a
+measurement, and receipts checked after it. For a whole market, buyers included: xbr-seller demo --sales 10000.
+
+A seller that runs must trust that key: its seller.market_maker is the key's address. The load generator joins
+the realm in the market maker's place, so that no other may be there; start it, then the seller, which one that
+runs already does by itself. The channel is backed by nothing: give that seller a store of its own for this.
+
+Without --rate a sale begins when another has ended (closed loop): a seller that stalls is asked less meanwhile,
+and latencies look better than independent buyers would find them (coordinated omission). With --rate sales
+begin at that rate, however the seller does, and latency counts from when a sale was due, to a millisecond.
+
+Exit codes: 0 all sales were made, 1 some failed, and the report counts them by error, 2 bad configuration or
+command line, 3 no router or no seller.";
+
+/// `bench`. Values are judged together with the configuration.
+#[derive(Debug, Args)]
+#[command(after_help = BENCH_EPILOGUE)]
+pub struct BenchArgs {
+    /// A configuration file; config/bench.toml is the one that is built in
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Measure a seller that runs, over this router [default: one of its own]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// The realm there
+    #[arg(long, value_name = "REALM")]
+    pub realm: Option<String>,
+    /// The key of the market maker that the seller trusts
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// The provider id of the seller [default: of whoever first offers a key]
+    #[arg(long, value_name = "ID")]
+    pub provider: Option<String>,
+    /// What the paying channel holds [default: 1000000000]
+    #[arg(long, value_name = "XBR")]
+    pub amount: Option<String>,
+    /// How long to wait for an offer [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub patience: Option<String>,
+    /// How many sales are in flight, a measurement for each [default: 1,16,64]
+    #[arg(long, value_name = "LIST")]
+    pub in_flight: Option<String>,
+    /// How long a measurement takes [default: 2s]
+    #[arg(long, value_name = "TIME")]
+    pub duration: Option<String>,
+    /// How many sales a measurement has [default: as many as there is time for]
+    #[arg(long, value_name = "N")]
+    pub sales: Option<String>,
+    /// How many sales there are before each, which do not count [default: 200]
+    #[arg(long, value_name = "N")]
+    pub warm_up: Option<String>,
+    /// Begin so many sales a second, whatever became of those before (open loop) [default: closed loop]
+    #[arg(long, value_name = "N")]
+    pub rate: Option<String>,
+    /// Make the store of one's own seller in this folder [default: the system's for such files]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Print one JSON object; latencies are in microseconds
+    #[arg(long)]
+    pub json: bool,
+    /// Draw the latencies by percentile
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
 }
 
 /// `buy`

@@ -11,7 +11,7 @@ use std::time::Duration;
 use xbr_actors::Retention;
 use xbr_core::Amount;
 use xbr_seller::config::{
-    BuyConfig, Config, ConfigError, DemoConfig, Environment, FeedSource, HostConfig, LogFormat,
+    BenchConfig, BuyConfig, Config, ConfigError, DemoConfig, Environment, FeedSource, HostConfig, LogFormat,
 };
 use xbr_wamp::{Invoke, Serializer};
 
@@ -71,7 +71,7 @@ fn every_bundled_configuration_is_read() {
             count += 1;
         }
     }
-    assert_eq!(count, 4);
+    assert_eq!(count, 5);
 }
 
 /// By the parser of its kind, which its name tells.
@@ -79,6 +79,7 @@ fn parse_any(path: &Path, text: &str) -> Result<(), ConfigError> {
     let environment = Environment::default();
     match path.file_stem().and_then(|stem| stem.to_str()) {
         Some("buyer") => BuyConfig::parse(path, text, &environment).map(drop),
+        Some("bench") => BenchConfig::parse(path, text, &environment).map(drop),
         Some("demo") => DemoConfig::parse(path, text, &environment).map(drop),
         Some("market") => HostConfig::parse(path, text, &environment).map(drop),
         _ => Config::parse(path, text, &environment).map(drop),

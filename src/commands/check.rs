@@ -9,8 +9,9 @@ use xbr_wamp::Auth;
 
 use super::Failure;
 use crate::config::{
-    AnyConfig, BuyConfig, ChannelConfig, Config, DemoConfig, Environment, HostConfig, HostSecrets,
-    MarketConfig, PrincipalConfig, RealmConfig, RouterConfig, Secrets, SourceConfig,
+    AnyConfig, BenchConfig, BenchSecrets, BuyConfig, ChannelConfig, Config, DemoConfig, Environment,
+    HostConfig, HostSecrets, MarketConfig, PrincipalConfig, RealmConfig, RouterConfig, Secrets, SourceConfig,
+    TargetConfig,
 };
 
 pub(super) fn execute(file: &Path) -> Result<(), Failure> {
@@ -22,6 +23,7 @@ pub(super) fn execute(file: &Path) -> Result<(), Failure> {
         AnyConfig::Buyer(config, secrets) => buyer(&mut out, &config, &secrets)?,
         AnyConfig::Market(config, secrets) => host(&mut out, &config, &secrets)?,
         AnyConfig::Demo(config) => demo(&mut out, &config)?,
+        AnyConfig::Bench(config, secrets) => bench(&mut out, &config, &secrets)?,
     }
     Ok(())
 }
@@ -91,6 +93,16 @@ fn demo(out: &mut impl Write, config: &DemoConfig) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+fn bench(out: &mut impl Write, config: &BenchConfig, secrets: &BenchSecrets) -> io::Result<()> {
+    match &config.target {
+        TargetConfig::Own { .. } => writeln!(out, "seller:  one of its own"),
+        TargetConfig::Running(running) => {
+            writeln!(out, "maker:   {}, with {} XBR for each seller", secrets.key.address(), running.amount)?;
+            market(out, &running.market, &secrets.auth)
+        }
+    }
 }
 
 fn market(out: &mut impl Write, market: &MarketConfig, auth: &Auth) -> io::Result<()> {

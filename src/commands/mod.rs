@@ -8,6 +8,7 @@ use xbr_actors::CloseError;
 use xbr_core::crypto::KeyError;
 use xbr_store::{MasterKeyError, SqliteStore, StoreError};
 
+use crate::bench::BenchError;
 use crate::cli::{Cli, Command, ConfigCommand};
 use crate::config::ConfigError;
 use crate::consumer::ConsumerError;
@@ -18,6 +19,7 @@ use crate::logging::LogError;
 use crate::private_file::SecretFileError;
 use crate::service::ServiceError;
 
+mod bench;
 mod buy;
 mod channels;
 mod check;
@@ -71,6 +73,12 @@ pub enum Failure {
     /// The accounts of a demo differ.
     #[error("the accounts differ in {0} points")]
     Disagree(usize),
+    /// Nothing was measured.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
+    /// Some sales of a measurement failed.
+    #[error("{0} sales failed; the report says by what")]
+    SalesFailed(u64),
     /// A key cannot be written.
     #[error(transparent)]
     KeyFile(#[from] SecretFileError),
@@ -93,6 +101,7 @@ impl Failure {
             Self::Service(error) if error.is_failed_start() => 3,
             Self::Consumer(error) if error.is_failed_start() => 3,
             Self::Host(error) if error.is_failed_start() => 3,
+            Self::Bench(error) if error.is_failed_start() => 3,
             _ => 1,
         }
     }
@@ -125,6 +134,7 @@ fn require_store(path: &Path) -> Result<(), StoreError> {
 pub fn execute(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(args) => run::execute(&args),
+        Command::Bench(args) => bench::execute(&args),
         Command::Buy(args) => buy::execute(&args),
         Command::Channels(args) => channels::execute(&args),
         Command::Close(args) => close::execute(&args),

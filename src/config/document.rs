@@ -12,6 +12,16 @@ use super::problem::{ConfigError, Place, Problem, ProblemKind};
 /// What the names of overriding environment variables begin with.
 pub(super) const PREFIX: &str = "XBR_SELLER__";
 
+/// An option of the command line that stands for a key.
+#[derive(Debug, Clone)]
+pub(super) struct CliOption {
+    /// With its dashes, for messages.
+    pub(super) name: &'static str,
+    /// The path of the key.
+    pub(super) key: &'static str,
+    pub(super) value: String,
+}
+
 /// A table: its keys in alphabetical order.
 pub(super) type Table = BTreeMap<String, Node>;
 
@@ -85,15 +95,25 @@ pub(super) fn override_with(
     variables.sort();
     let mut problems = Vec::new();
     for (name, value) in variables {
-        let place = Place::Variable(name.clone());
-        let path = name.strip_prefix(PREFIX).unwrap_or(&name).to_ascii_lowercase();
-        let parts: Vec<&str> = path.split("__").collect();
-        let raw = Node { place: place.clone(), content: Content::Raw(value) };
-        if let Err(kind) = set(table, &parts, raw) {
-            problems.push(Problem { place, key: path.replace("__", "."), kind });
-        }
+        let key = name.strip_prefix(PREFIX).unwrap_or(&name).to_ascii_lowercase().replace("__", ".");
+        problems.extend(lay_over(table, Place::Variable(name), key, value));
     }
     problems
+}
+
+/// Lays options of the command line over the file and the environment.
+pub(super) fn set_options(table: &mut Table, options: &[CliOption]) -> Vec<Problem> {
+    let set = |option: &CliOption| {
+        let CliOption { name, key, value } = option;
+        lay_over(table, Place::Option(name), (*key).to_owned(), value.clone())
+    };
+    options.iter().filter_map(set).collect()
+}
+
+fn lay_over(table: &mut Table, place: Place, key: String, value: String) -> Option<Problem> {
+    let parts: Vec<&str> = key.split('.').collect();
+    let raw = Node { place: place.clone(), content: Content::Raw(value) };
+    set(table, &parts, raw).err().map(|kind| Problem { place, key, kind })
 }
 
 fn set(table: &mut Table, parts: &[&str], value: Node) -> Result<(), ProblemKind> {

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 use xbr_core::DelegateKey;
+use xbr_core::crypto::UserspaceEntropy;
 use xbr_store::{MasterKey, MasterKeyError, SqliteStore};
 use xbr_wamp::{Auth, CryptosignKey};
 use zeroize::Zeroizing;
 
 use super::problem::{Place, ProblemKind};
 use super::section::{Located, Report};
-use super::{HostSecrets, MASTER_KEY_VARIABLE};
+use super::{BenchSecrets, HostSecrets, MASTER_KEY_VARIABLE};
 use crate::private_file::{self, SecretFileError};
 
 /// What the configuration names but does not hold.
@@ -85,6 +86,17 @@ impl Files {
         }
         self.cafile.iter().for_each(|file| check_file(file, report));
         Some(HostSecrets { key: key?, tickets: tickets.into_iter().collect::<Option<_>>()?, auth: auth? })
+    }
+
+    /// [`load`](Self::load), for a load generator; without a file its key is made here.
+    pub(super) fn load_bench(self, report: &Report) -> Option<BenchSecrets> {
+        let key = match self.delegate {
+            Some(file) => load_key(Some(file), report),
+            None => Some(DelegateKey::generate(&UserspaceEntropy).0),
+        };
+        let auth = self.auth.load(report);
+        self.cafile.iter().for_each(|file| check_file(file, report));
+        Some(BenchSecrets { key: key?, auth: auth? })
     }
 }
 

@@ -161,6 +161,7 @@ impl HostConfig {
     pub fn load(path: &Path, environment: &Environment) -> Result<(Self, HostSecrets), ConfigError> {
         super::load_with(
             path,
+            &super::read_file(path)?,
             environment,
             |reader, root| reader.host(root),
             |files, report| files.load_host(report),

@@ -14,6 +14,7 @@ use xbr_core::{Address, Amount, ApiId, ProviderId};
 use xbr_store::MasterKey;
 use xbr_wamp::{Auth, ClientOptions, Invoke, Roots, Serializer};
 
+mod bench;
 mod buyer;
 mod common;
 mod demo;
@@ -24,6 +25,7 @@ mod problem;
 mod read;
 mod section;
 
+pub use bench::{BenchConfig, BenchSecrets, Extent, LoadConfig, RunningConfig, TargetConfig};
 pub use buyer::{BuyConfig, BuyerConfig, Subscription};
 pub use demo::{DemoConfig, SensorConfig, SourceConfig};
 pub use files::Secrets;
@@ -33,6 +35,7 @@ pub use host::{
 };
 pub use problem::{ConfigError, Place, Problem, ProblemKind};
 
+use document::CliOption;
 use files::Files;
 use read::Reader;
 use section::{Report, Section};
@@ -186,6 +189,8 @@ pub enum LogFormat {
 pub struct Environment {
     /// `XBR_SELLER__SECTION__KEY=value`.
     overrides: Vec<(String, String)>,
+    /// What the command line says, which comes first.
+    options: Vec<CliOption>,
     master_key: Option<String>,
     log_filter: Option<String>,
 }
@@ -211,11 +216,22 @@ impl Environment {
         }
         environment
     }
+
+    /// Lets an option of the command line, if it was given, override a key: `key` is its path, and `name` what
+    /// the option is called, dashes included.
+    #[must_use]
+    pub fn with_option(mut self, name: &'static str, key: &'static str, value: Option<String>) -> Self {
+        self.options.extend(value.map(|value| CliOption { name, key, value }));
+        self
+    }
 }
 
 impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Environment").field("overrides", &self.overrides).finish_non_exhaustive()
+        f.debug_struct("Environment")
+            .field("overrides", &self.overrides)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -248,6 +264,8 @@ pub enum AnyConfig {
     Market(HostConfig, HostSecrets),
     /// Of `xbr-seller demo`, which has a section `[demo]`.
     Demo(DemoConfig),
+    /// Of `xbr-seller bench`, which has a section `[bench]`.
+    Bench(BenchConfig, BenchSecrets),
 }
 
 impl AnyConfig {
@@ -257,7 +275,7 @@ impl AnyConfig {
     /// [`ConfigError`], as for the one of its kind.
     pub fn load(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
         let mut kind = "";
-        let sections = ["buyer", "maker", "demo"];
+        let sections = ["buyer", "maker", "demo", "bench"];
         let found = parse(path, &read_file(path)?, environment, |_, root| {
             kind = sections.into_iter().find(|section| root.has(section)).unwrap_or_default();
             Some(())
@@ -272,6 +290,8 @@ impl AnyConfig {
                 HostConfig::load(path, environment).map(|(config, secrets)| Self::Market(config, secrets))
             }
             "demo" => DemoConfig::load(Some(path), environment).map(Self::Demo),
+            "bench" => BenchConfig::load(Some(path), environment)
+                .map(|(config, secrets)| Self::Bench(config, secrets)),
             _ => Config::load(path, environment).map(|(config, secrets)| Self::Seller(config, secrets)),
         }
     }
@@ -294,18 +314,19 @@ fn load<T>(
     kind: impl FnOnce(&mut Reader<'_>, &mut Section<'_>) -> Option<T>,
 ) -> Result<(T, Secrets), ConfigError> {
     let master_key = environment.master_key.as_deref();
-    load_with(path, environment, kind, |files, report| files.load(master_key, report))
+    let text = read_file(path)?;
+    load_with(path, &text, environment, kind, |files, report| files.load(master_key, report))
 }
 
 fn load_with<T, S>(
     path: &Path,
+    text: &str,
     environment: &Environment,
     kind: impl FnOnce(&mut Reader<'_>, &mut Section<'_>) -> Option<T>,
     secrets: impl FnOnce(Files, &Report) -> Option<S>,
 ) -> Result<(T, S), ConfigError> {
-    let text = read_file(path)?;
     let report = Report::default();
-    let (config, files) = read::read(path, &text, environment, &report, kind)?;
+    let (config, files) = read::read(path, text, environment, &report, kind)?;
     let secrets = secrets(files, &report);
     conclude(path, config.zip(secrets), report)
 }

@@ -13,6 +13,8 @@ pub enum Place {
     Line(usize),
     /// An environment variable.
     Variable(String),
+    /// An option of the command line.
+    Option(&'static str),
     /// Nowhere: it is a default.
     Default,
 }
@@ -121,6 +123,7 @@ impl fmt::Display for Place {
         match self {
             Self::Line(line) => write!(f, "line {line}"),
             Self::Variable(name) => write!(f, "environment variable {name}"),
+            Self::Option(name) => write!(f, "option {name}"),
             Self::Default => f.write_str("default"),
         }
     }

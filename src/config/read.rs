@@ -34,6 +34,7 @@ pub(super) fn read<T>(
 ) -> Result<(Option<T>, Files), ConfigError> {
     let mut document = document::parse(path, text)?;
     report.extend(document::override_with(&mut document, environment.overrides.iter().cloned()));
+    report.extend(document::set_options(&mut document, &environment.options));
     let mut root = Section::new(report, Place::Line(1), "", document);
     let mut reader = Reader {
         folder: path.parent().unwrap_or(Path::new("")),

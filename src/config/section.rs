@@ -32,7 +32,7 @@ impl Report {
         let mut problems = self.0.into_inner();
         problems.sort_by_key(|problem| match problem.place {
             Place::Line(line) => line,
-            Place::Variable(_) | Place::Default => usize::MAX,
+            Place::Variable(_) | Place::Option(_) | Place::Default => usize::MAX,
         });
         problems
     }

@@ -104,14 +104,18 @@ impl Parties {
 
     /// What signatures are bound to: no chain, and a market that the market maker's key names.
     pub fn domain(&self) -> MarketDomain {
-        let address = self.maker.key.address();
-        let mut market_id = [0; 16];
-        market_id.iter_mut().zip(address.as_ref()).for_each(|(to, from)| *to = *from);
-        MarketDomain {
-            chain_id: Amount::from_units(1),
-            verifying_contract: Address::new([0; 20]),
-            market_id: MarketId::new(market_id),
-        }
+        domain_of(self.maker.key.address())
+    }
+}
+
+/// What signatures are bound to in a market without a chain that its market maker's address names.
+pub fn domain_of(market_maker: Address) -> MarketDomain {
+    let mut market_id = [0; 16];
+    market_id.iter_mut().zip(market_maker.as_ref()).for_each(|(to, from)| *to = *from);
+    MarketDomain {
+        chain_id: Amount::from_units(1),
+        verifying_contract: Address::new([0; 20]),
+        market_id: MarketId::new(market_id),
     }
 }
 
