@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use actix::WeakRecipient;
 use arc_swap::{ArcSwapOption, Guard};
 use tokio::sync::Notify;
-use xbr_core::KeyId;
 use xbr_core::payload::DataKey;
+use xbr_core::{Amount, KeyId};
+use xbr_store::KeyRecord;
 
 use crate::key_series::Advance;
 
@@ -20,6 +21,10 @@ use crate::key_series::Advance;
 pub(crate) struct LiveKey {
     pub(crate) key_id: KeyId,
     pub(crate) key: DataKey,
+    /// What it is sold for.
+    pub(crate) price: Amount,
+    /// When it was made, Unix time in ns.
+    pub(crate) created_ns: u64,
     /// How many uses it was made for; `None` for no limit.
     count: Option<u64>,
     /// How many are left. Where there is no limit so many are counted down that they cannot be used up: so the uses
@@ -32,9 +37,10 @@ pub(crate) struct LiveKey {
 }
 
 impl LiveKey {
-    fn new(key_id: KeyId, key: DataKey, count: Option<u64>, used_before: Arc<AtomicU64>) -> Self {
+    fn new(record: KeyRecord, count: Option<u64>, used_before: Arc<AtomicU64>) -> Self {
+        let KeyRecord { key_id, key, price, created_ns, .. } = record;
         let uses_left = AtomicU64::new(count.unwrap_or(u64::MAX));
-        Self { key_id, key, count, uses_left, next: ArcSwapOption::empty(), used_before }
+        Self { key_id, key, price, created_ns, count, uses_left, next: ArcSwapOption::empty(), used_before }
     }
 
     /// Takes one use; `None` when there is none left, else how many are left after it.
@@ -72,6 +78,8 @@ pub(crate) struct Use {
 pub(crate) struct Keyring {
     current: ArcSwapOption<LiveKey>,
     stopped: AtomicBool,
+    /// Nobody takes a key, and none is made, until the pause is over. A successor of the series finds it here.
+    paused: AtomicBool,
     /// Wakes those who found no use left and no next key.
     changed: Notify,
     /// The series that makes the keys now: a successor takes its predecessor's place, also for wrappers that were made
@@ -102,15 +110,15 @@ impl Keyring {
         }
     }
 
-    /// Like [`take`](Self::take), but waits for the next key; `None` when the series is stopped. `ask` is called
-    /// before waiting, so that the actor knows.
+    /// Like [`take`](Self::take), but waits for the next key; `None` when the series is stopped or paused. `ask` is
+    /// called before waiting, so that the actor knows.
     pub(crate) async fn take_or_wait(&self, mut ask: impl FnMut()) -> Option<Use> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             // Registered before the look, so that a change in between is not missed.
             changed.as_mut().enable();
-            if self.is_stopped() {
+            if self.is_closed() {
                 return None;
             }
             if let Some(taken) = self.take() {
@@ -121,22 +129,22 @@ impl Keyring {
         }
     }
 
-    /// Waits until there is a key, or the series is stopped.
+    /// Waits until there is a key, or the series is stopped or paused.
     pub(crate) async fn first(&self) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if self.is_stopped() || self.current.load().is_some() {
+            if self.is_closed() || self.current.load().is_some() {
                 return;
             }
             changed.await;
         }
     }
 
-    /// Puts a key at the end of the chain, for so many uses. Only the actor calls it.
-    pub(crate) fn link(&self, key_id: KeyId, key: DataKey, count: Option<u64>) {
-        let key = Arc::new(LiveKey::new(key_id, key, count, self.used_before.clone()));
+    /// Puts a key that is stored at the end of the chain, for so many uses; `None`: without limit. Only the actor calls it.
+    pub(crate) fn link(&self, record: KeyRecord, count: Option<u64>) {
+        let key = Arc::new(LiveKey::new(record, count, self.used_before.clone()));
         match self.last() {
             Some(last) => last.next.store(Some(key)),
             None => self.current.store(Some(key)),
@@ -181,6 +189,11 @@ impl Keyring {
         self.used_before.load(Ordering::Relaxed).saturating_add(current)
     }
 
+    /// The key that follows the current one, when it is made already.
+    pub(crate) fn next(&self) -> Option<Arc<LiveKey>> {
+        self.current()?.next.load_full()
+    }
+
     /// Whether the current key has no use left.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.current().is_some_and(|key| key.uses_left() == Some(0))
@@ -193,6 +206,21 @@ impl Keyring {
     /// Nobody takes a key from now on, and nobody waits.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// Whether nobody may take a key now.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_stopped() || self.is_paused()
+    }
+
+    /// Begins or ends a pause. Whoever waits for a key hears of it.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
         self.changed.notify_waiters();
     }
 
@@ -212,13 +240,23 @@ impl Keyring {
 mod tests {
     use std::collections::HashMap;
 
+    use xbr_core::ApiId;
     use xbr_core::crypto::UserspaceEntropy;
 
     use super::*;
 
     fn link(keyring: &Keyring, count: Option<u64>) -> KeyId {
         let key_id = KeyId::random();
-        keyring.link(key_id, DataKey::generate(&UserspaceEntropy), count);
+        let record = KeyRecord {
+            key_id,
+            api_id: ApiId::new([1; 16]),
+            key: DataKey::generate(&UserspaceEntropy),
+            price: Amount::ZERO,
+            created_ns: 0,
+            expires_ns: None,
+            offered_ns: None,
+        };
+        keyring.link(record, count);
         key_id
     }
 

@@ -40,8 +40,8 @@ mod sales;
 mod watching;
 
 pub use messages::{
-    AddApi, Balance, BalanceError, ChannelReport, Observe, OnRotate, RemoveApi, SellerState, SellerStatus,
-    SetLimits, Start, Stop,
+    AddApi, Balance, BalanceError, ChannelReport, Observe, OnRotate, PauseApi, RemoveApi, ResumeApi,
+    RotateApi, SellerState, SellerStatus, SetLimits, SetPrice, Start, Stop,
 };
 
 /// How many data keys are kept at hand for sales; the others are read from the archive.

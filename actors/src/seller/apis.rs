@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::channel_ledger;
-use crate::key_series::{self, Halt, KeyRotated, SeriesOptions, Subscribe};
+use crate::key_series::{self, Halt, KeyRotated, Pause, RotateNow, SeriesOptions, Subscribe, Unpause};
 use crate::messages::{FetchBalance, ask};
 use crate::options::ApiError;
+use crate::wrapper::WrapError;
 
 impl Seller {
     /// Lets every handle find the wrappers that there are now.
@@ -82,6 +83,72 @@ impl Handler<OnRotate> for Seller {
         let subscriber: Recipient<KeyRotated> = message.subscriber;
         api.on_rotate.push(subscriber.clone());
         api.series.try_send(Subscribe(subscriber)).is_ok()
+    }
+}
+
+impl Handler<RotateApi> for Seller {
+    type Result = ResponseFuture<Result<KeyId, WrapError>>;
+
+    fn handle(&mut self, message: RotateApi, _: &mut Self::Context) -> Self::Result {
+        let api_id = message.0;
+        let Some(api) = self.apis.get(&api_id) else {
+            return Box::pin(async move { Err(WrapError::UnknownApi { api_id }) });
+        };
+        let rotated = api.series.send(RotateNow);
+        let waited = self.options.wrap_patience;
+        Box::pin(async move {
+            match tokio::time::timeout(waited, rotated).await {
+                Ok(Ok(result)) => result,
+                // A series that has died is replaced, and begins with a new key.
+                Ok(Err(_)) | Err(_) => Err(WrapError::NoKey { waited }),
+            }
+        })
+    }
+}
+
+impl Handler<PauseApi> for Seller {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, message: PauseApi, _: &mut Self::Context) -> Self::Result {
+        let Some(api) = self.apis.get(&message.0) else { return Box::pin(async { false }) };
+        // Also for the successor of a series that has just died.
+        api.keyring.set_paused(true);
+        let told = api.series.send(Pause);
+        Box::pin(async move {
+            let _ = told.await;
+            true
+        })
+    }
+}
+
+impl Handler<ResumeApi> for Seller {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, message: ResumeApi, _: &mut Self::Context) -> Self::Result {
+        let Some(api) = self.apis.get(&message.0) else { return Box::pin(async { false }) };
+        let (told, keyring) = (api.series.send(Unpause), api.keyring.clone());
+        Box::pin(async move {
+            if told.await.is_err() {
+                // The successor of a series that has died begins with a new key by itself.
+                keyring.set_paused(false);
+            }
+            true
+        })
+    }
+}
+
+impl Handler<SetPrice> for Seller {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, message: SetPrice, _: &mut Self::Context) -> Self::Result {
+        let Some(api) = self.apis.get_mut(&message.api_id) else { return Box::pin(async { false }) };
+        // For the successor of a series that dies.
+        api.options.terms.price = message.price;
+        let told = api.series.send(key_series::SetPrice(message.price));
+        Box::pin(async move {
+            let _ = told.await;
+            true
+        })
     }
 }
 
