@@ -13,10 +13,11 @@ use support::{
     CHANNEL, StoppedClock, buyer, close, guarded, guarded_close, sale, sale_on, seller_key, state, terms_of,
 };
 use tokio::sync::oneshot;
+use tracing::Span;
 use xbr_actors::ledger::{
     Attach, CommitClose, CommitSale, LedgerOptions, Load, Observe, PreparedClose, PreparedSale,
 };
-use xbr_actors::{ChannelLedger, ChannelStatus};
+use xbr_actors::{ChannelLedger, ChannelStatus, Observers};
 use xbr_core::channel::{ChannelState, Reconcile, Reconciliation};
 use xbr_core::reject::{ArgumentError, CloseReject, SaleReject};
 use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
@@ -36,6 +37,7 @@ fn ledger_with(store: &MemoryStore, reconcile: Reconcile) -> Addr<ChannelLedger>
         delegate,
         reconcile,
         low_balance: Amount::from_xbr(100),
+        observers: Observers::default(),
     })
     .start()
 }
@@ -57,10 +59,12 @@ fn prepared(request: &SellRequest) -> PreparedSale {
     let message = terms_of(request.channel_id).state(request.channel_seq, request.balance, false);
     let signer = message.recover(&request.signature);
     PreparedSale {
+        api_id: None,
         price: Amount::from_xbr(PRICE),
         signed: signer.is_ok_and(|signer| signer == request.market_maker),
         sealed_key: DataKey::from_bytes([7; 32]).seal_to(&buyer().1).unwrap().to_vec(),
         signature: message.sign(&*seller_key()).unwrap(),
+        span: Span::none(),
     }
 }
 
@@ -68,7 +72,7 @@ fn commit(ledger: &Addr<ChannelLedger>, request: &SellRequest) -> impl Future<Ou
     let preparing = std::future::ready(Ok(prepared(request))).boxed();
     let answer = ledger.send(CommitSale { request: request.clone(), preparing });
     let channel_id = request.channel_id;
-    async move { guarded(channel_id, answer.await.unwrap()) }
+    async move { guarded(channel_id, answer.await.unwrap().map(|sold| sold.receipt)) }
 }
 
 async fn commit_close(
@@ -125,7 +129,8 @@ async fn sales_are_judged_in_order_of_arrival_however_long_their_preparation_tak
         settle().await;
     }
     for (answer, request) in join_all(answers).await.into_iter().zip(&requests) {
-        assert_eq!(guarded(CHANNEL, answer.unwrap()).unwrap().channel_seq, request.channel_seq);
+        let answer = answer.unwrap().map(|sold| sold.receipt);
+        assert_eq!(guarded(CHANNEL, answer).unwrap().channel_seq, request.channel_seq);
     }
     assert_eq!(status(&ledger).await.channel.sales, 3);
 }

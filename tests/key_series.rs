@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use support::fake_market::{FakeMarket, Told, refused, with};
-use support::{API, URI, after, buyer, every, pause_time, series};
+use support::{API, StoppedClock, URI, after, buyer, every, pause_time, series};
 use tokio::time::advance;
 use xbr_actors::key_series::{
-    AttachMarket, DetachMarket, Encrypt, EncryptBatch, Halt, KeyRotated, Observe, OfferPort, Resume,
-    RotateNow, SealKey, SealKeyError, Subscribe,
+    AttachMarket, DetachMarket, Encrypt, EncryptBatch, Halt, KeyRotated, Observe, OfferPort, Pause, Resume,
+    RotateNow, SealKey, SealKeyError, SetPrice, Subscribe, Unpause,
 };
 use xbr_actors::messages::MarketPort;
-use xbr_actors::{KeySeries, Rotation, WrapError, Wrapped, Wrapper};
+use xbr_actors::{Clock, KeySeries, Rotation, WrapError, Wrapped, Wrapper};
 use xbr_core::crypto::{SealError, sealed_box_open, secretbox_open};
 use xbr_core::{BuyerKey, KeyId, Value};
 use xbr_store::{Fault, KeyLookup, MemoryStore, Store, Write};
@@ -338,4 +338,118 @@ async fn a_wrapper_waits_for_a_key_no_longer_than_its_patience() {
     let (_series, wrapper) = spawn(&store, every(10));
     let waited = Duration::from_secs(30);
     assert_eq!(wrapper.wrap(URI, "payload").await, Err(WrapError::NoKey { waited }));
+}
+
+#[actix_rt::test]
+async fn a_paused_series_refuses_makes_no_key_and_keeps_its_offers() {
+    let (store, market) = (MemoryStore::new(), FakeMarket::default().start());
+    let (series, wrapper) = spawn(&store, every(10));
+    let first = wrap(&wrapper).await.key_id;
+    attach(&series, &market).await;
+    series.send(Pause).await.unwrap();
+    let paused = WrapError::Paused { api_id: API };
+    assert_eq!(wrapper.wrap(URI, "payload").await, Err(paused.clone()));
+    assert_eq!(series.send(RotateNow).await.unwrap(), Err(paused.clone()));
+    for _ in 0..30 {
+        advance(Duration::from_secs(1)).await;
+        settle().await;
+    }
+    assert_eq!(wrapper.wrap(URI, "payload").await, Err(paused));
+    assert_eq!(keys_stored(&store), [first]);
+    let told = with(&market, |market| market.told.clone()).await;
+    assert_eq!(told, [Told::Offered(first)], "nothing else is offered, and nothing revoked");
+    // A market maker that comes back hears of what is sellable.
+    series.send(DetachMarket).await.unwrap();
+    assert_eq!(attach(&series, &market).await, 1);
+    let status = series.send(Observe).await.unwrap();
+    assert_eq!((status.is_paused, status.key_id, status.is_offered), (true, Some(first), true));
+    // The interval has passed meanwhile: whoever wraps gets a new key, however slow the store is.
+    store.hold();
+    series.send(Unpause).await.unwrap();
+    let mut wrapping = std::pin::pin!(wrapper.wrap(URI, "payload"));
+    assert!(futures_util::poll!(&mut wrapping).is_pending());
+    store.release();
+    assert_ne!(wrapping.await.unwrap().key_id, first);
+    let rotations = series.send(Observe).await.unwrap().rotations;
+    series.send(Unpause).await.unwrap();
+    assert_eq!(series.send(Observe).await.unwrap().rotations, rotations, "there was no pause to end");
+}
+
+#[actix_rt::test]
+async fn a_short_pause_changes_neither_the_key_nor_its_time() {
+    let (series, wrapper) = spawn(&MemoryStore::new(), every(40));
+    let first = wrap(&wrapper).await.key_id;
+    series.send(Pause).await.unwrap();
+    advance(Duration::from_secs(36)).await;
+    settle().await;
+    series.send(Unpause).await.unwrap();
+    assert_eq!(wrap(&wrapper).await.key_id, first);
+    let second = key_after(&wrapper, Duration::from_secs(5)).await;
+    assert_ne!(second, first, "the next key was due while it was paused, and is made all the same");
+}
+
+#[actix_rt::test]
+async fn whoever_waits_for_a_key_hears_of_a_pause_and_a_pause_outlasts_a_halt() {
+    let store = MemoryStore::new();
+    store.hold();
+    let (series, wrapper) = spawn(&store, after(1));
+    let mut waiting = std::pin::pin!(wrapper.wrap(URI, "payload"));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    series.send(Pause).await.unwrap();
+    assert_eq!(waiting.await, Err(WrapError::Paused { api_id: API }));
+    store.release();
+    series.send(Halt).await.unwrap();
+    assert_eq!(wrapper.wrap(URI, "payload").await, Err(WrapError::Stopped));
+    series.send(Unpause).await.unwrap();
+    assert_eq!(wrapper.wrap(URI, "payload").await, Err(WrapError::Stopped));
+    series.send(Pause).await.unwrap();
+    series.send(Resume).await.unwrap();
+    assert_eq!(wrapper.wrap(URI, "payload").await, Err(WrapError::Paused { api_id: API }));
+    series.send(Unpause).await.unwrap();
+    wrap(&wrapper).await;
+}
+
+#[actix_rt::test]
+async fn a_price_counts_for_keys_that_are_made_after_it() {
+    let (store, market) = (MemoryStore::new(), FakeMarket::default().start());
+    let (series, wrapper) =
+        spawn(&store, Rotation { interval: Some(Duration::from_secs(60)), count: Some(1) });
+    attach(&series, &market).await;
+    wrap(&wrapper).await;
+    settle().await;
+    let before = series.send(Observe).await.unwrap();
+    let next = before.next_key_id.unwrap();
+    let (old, new) = (xbr_core::Amount::from_xbr(35), xbr_core::Amount::from_xbr(7));
+    series.send(SetPrice(new)).await.unwrap();
+    let status = series.send(Observe).await.unwrap();
+    assert_eq!((status.price, status.next_price), (old, old), "both keys are offered for it");
+    assert_eq!(status.next_key_id, Some(next));
+    while wrap(&wrapper).await.key_id != next {
+        settle().await;
+    }
+    settle().await;
+    let status = series.send(Observe).await.unwrap();
+    let after_next = status.next_key_id.unwrap();
+    assert_eq!((status.key_id, status.price, status.next_price), (Some(next), old, new));
+    let offers = with(&market, |market| market.offers.clone()).await;
+    for offer in &offers {
+        assert_eq!(offer.price, if offer.key_id == after_next { new } else { old });
+        let Ok(KeyLookup::Found(record)) = store.key(offer.key_id).await else { panic!("it is not stored") };
+        assert_eq!(record.price, offer.price, "a sale would be judged by another price");
+    }
+}
+
+#[actix_rt::test]
+async fn the_status_tells_when_the_key_was_made_and_when_it_rotates() {
+    let (series, wrapper) = spawn(&MemoryStore::new(), every(10));
+    let key_id = wrap(&wrapper).await.key_id;
+    let status = series.send(Observe).await.unwrap();
+    let made_ns = StoppedClock.now_ns();
+    assert_eq!((status.key_id, status.created_ns), (Some(key_id), Some(made_ns)));
+    assert_eq!(status.rotates_ns, Some(made_ns + 10_000_000_000));
+    assert_eq!(status.uses_left, None);
+    let (series, wrapper) = spawn(&MemoryStore::new(), after(3));
+    wrap(&wrapper).await;
+    let status = series.send(Observe).await.unwrap();
+    assert_eq!((status.rotates_ns, status.uses_left), (None, Some(2)));
 }

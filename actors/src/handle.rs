@@ -10,16 +10,16 @@ use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use xbr_core::reject::{CloseReject, SaleReject};
 use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
-use xbr_core::{Address, ApiId, ProviderId, Value};
+use xbr_core::{Address, Amount, ApiId, KeyId, ProviderId, Value};
 
 use crate::closing::{Close, CloseError, CloseOptions, CloseReport};
 use crate::key_series::KeyRotated;
 use crate::market_maker::{MarketMaker, MarketOptions};
 use crate::messages::{CloseChannel, MarketError, MarketPort, Publish, Sell};
-use crate::options::{ApiError, ApiOptions, SellerOptions};
+use crate::options::{ApiError, ApiOptions, SellerLimits, SellerOptions};
 use crate::seller::{
-    AddApi, Balance, BalanceError, ChannelReport, Directory, MarketFactory, Observe, OnRotate, RemoveApi,
-    Seller, SellerState, SellerStatus, Start, Stop,
+    AddApi, Balance, BalanceError, ChannelReport, Directory, MarketFactory, Observe, OnRotate, PauseApi,
+    RemoveApi, ResumeApi, RotateApi, Seller, SellerState, SellerStatus, SetLimits, SetPrice, Start, Stop,
 };
 use crate::start::StartError;
 use crate::wrapper::{WrapError, Wrapped, Wrapper};
@@ -62,10 +62,12 @@ impl SellerHandle {
     pub fn spawn(options: SellerOptions, market: MarketOptions) -> Result<Self, SpawnError> {
         let signer = options.signer.clone();
         let provider_id = options.provider_id.clone();
+        let observers = options.observers.clone();
         Self::spawn_with(options, move || {
             Box::new(move |watch| {
                 let (market, signer, provider_id) = (market.clone(), signer.clone(), provider_id.clone());
-                MarketPort::new(&MarketMaker::new(market, signer, provider_id, watch).start())
+                let session = MarketMaker::new(market, signer, provider_id, watch);
+                MarketPort::new(&session.observed_by(observers.clone()).start())
             })
         })
     }
@@ -128,6 +130,41 @@ impl SellerHandle {
     /// Sells an API no more; whether there was one. Keys that were offered stay sellable.
     pub async fn remove_api(&self, api_id: ApiId) -> bool {
         self.seller.send(RemoveApi(api_id)).await.unwrap_or(false)
+    }
+
+    /// Keeps to other limits from now on, until a restart.
+    pub async fn set_limits(&self, limits: SellerLimits) {
+        // A seller that has gone keeps to none.
+        let _ = self.seller.send(SetLimits(limits)).await;
+    }
+
+    /// Moves to the next key of an API now, and waits until it is current. Gives its id.
+    ///
+    /// # Errors
+    /// [`WrapError`]: there is no such API, it is paused or stopped, or no key became ready in time; then the rotation
+    /// follows when one is.
+    pub async fn rotate(&self, api_id: ApiId) -> Result<KeyId, WrapError> {
+        self.seller.send(RotateApi(api_id)).await.unwrap_or(Err(WrapError::Stopped))
+    }
+
+    /// Refuses to encrypt for an API ([`WrapError::Paused`]), and makes and offers no new key, until
+    /// [`resume`](Self::resume). What was offered stays sellable; a key that is being made is finished. Whether there is
+    /// such an API. It does not survive a restart.
+    pub async fn pause(&self, api_id: ApiId) -> bool {
+        self.seller.send(PauseApi(api_id)).await.unwrap_or(false)
+    }
+
+    /// Ends the pause of an API; whether there is such an API. When the interval of the current key has passed
+    /// meanwhile, a new one takes its place first.
+    pub async fn resume(&self, api_id: ApiId) -> bool {
+        self.seller.send(ResumeApi(api_id)).await.unwrap_or(false)
+    }
+
+    /// Sells the keys that an API makes from now on for another price; whether there is such an API. A key that is made
+    /// keeps its price, the next one included, which is offered already ([`SeriesStatus`](crate::key_series::SeriesStatus)
+    /// tells both). It does not survive a restart.
+    pub async fn set_price(&self, api_id: ApiId, price: Amount) -> bool {
+        self.seller.send(SetPrice { api_id, price }).await.unwrap_or(false)
     }
 
     /// Tells a subscriber of each rotation of an API's keys; whether there is such an API.
@@ -210,7 +247,7 @@ impl SellerHandle {
     /// [`SaleReject`]; nothing was sold.
     pub async fn sell(&self, request: SellRequest) -> Result<SellReceipt, SaleReject> {
         let gone = Err(SaleReject::Unavailable { reason: "the seller has gone" });
-        self.seller.send(Sell { request }).await.unwrap_or(gone)
+        self.seller.send(Sell::from(request)).await.unwrap_or(gone)
     }
 
     /// Signs a state to close a channel at, as the market maker asks over WAMP.

@@ -5,7 +5,8 @@
 //! survives a restart is the archive of keys in the store; a new series begins with a new key.
 //!
 //! The reference's `KeySeries` has `key_id`, `encrypt`, `encrypt_key`, `start`, `stop`, `_rotate` and `on_rotate`;
-//! here they are [`Observe`], [`Encrypt`], [`SealKey`], [`Resume`], [`Halt`], [`RotateNow`] and [`Subscribe`].
+//! here they are [`Observe`], [`Encrypt`], [`SealKey`], [`Resume`], [`Halt`], [`RotateNow`] and [`Subscribe`]. [`Pause`],
+//! [`Unpause`] and [`SetPrice`] have no counterpart there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use backon::ExponentialBackoff;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use xbr_core::KeyId;
 use xbr_core::offer::KeyOffer;
 use xbr_core::payload::DataKey;
@@ -21,6 +23,7 @@ use xbr_store::{KeyRecord, StoreError};
 
 use crate::keyring::{Keyring, LiveKey};
 use crate::messages::MarketError;
+use crate::observer::Event;
 use crate::watch::DeathWatch;
 use crate::wrapper::{WrapError, Wrapper};
 
@@ -32,7 +35,8 @@ mod retiring;
 pub(crate) use messages::Advance;
 pub use messages::{
     AttachMarket, DetachMarket, Encrypt, EncryptBatch, Halt, KeyRotated, KeysRetired, Observe, OfferPort,
-    Resume, RotateNow, Rotation, SealKey, SealKeyError, SeriesOptions, SeriesStatus, Subscribe,
+    Pause, Resume, RotateNow, Rotation, SealKey, SealKeyError, SeriesOptions, SeriesStatus, SetBounds,
+    SetPrice, Subscribe, Unpause,
 };
 use offering::{LiveOffer, backoff, place};
 use retiring::FIRST_LOOK;
@@ -67,11 +71,15 @@ pub struct KeySeries {
     /// A key was wanted when too many waited for their offers.
     is_wanted: bool,
     rotations: u64,
+    /// When the current key is to be replaced, by the clock.
+    due_at: Option<Instant>,
     last_error: Option<String>,
     preparing: bool,
     has_next: bool,
     /// A rotation is wanted as soon as the next key is ready.
     due: bool,
+    /// When the interval of the current key is over, Unix time in ns.
+    rotates_ns: Option<u64>,
     /// Timers of an earlier generation are void: each key has its own.
     generation: u64,
     /// Keys that were under way in an earlier epoch are void: halting begins a new one.
@@ -108,9 +116,11 @@ impl KeySeries {
             retired: 0,
             is_wanted: false,
             rotations: 0,
+            due_at: None,
             last_error: None,
             preparing: false,
             has_next: false,
+            rotates_ns: None,
             generation: 0,
             epoch: 0,
             retry_armed: false,
@@ -134,7 +144,7 @@ impl KeySeries {
 
     /// Makes the next key: stored, then offered, then linked.
     fn prepare(&mut self, ctx: &mut Context<Self>) {
-        if self.preparing || self.has_next || self.keyring.is_stopped() {
+        if self.preparing || self.has_next || self.keyring.is_closed() {
             return;
         }
         self.is_wanted = self.has_too_many_unoffered();
@@ -144,18 +154,17 @@ impl KeySeries {
         self.preparing = true;
         let now_ns = self.options.clock.now_ns();
         let key_id = KeyId::random();
-        let key = DataKey::generate(&*self.options.entropy);
         let offer = self.options.terms.offer(key_id, now_ns);
         let record = KeyRecord {
             key_id,
             api_id: offer.api_id,
-            key: key.clone(),
+            key: DataKey::generate(&*self.options.entropy),
             price: offer.price,
             created_ns: now_ns,
             expires_ns: offer.expires_ns,
             offered_ns: None,
         };
-        let stored = self.options.store.insert_key(record);
+        let stored = self.options.store.insert_key(record.clone());
         let epoch = self.epoch;
         let work = stored.into_actor(self).then(move |stored, series, _| {
             // The market maker that is there when the key is durable: it may have come, or gone, meanwhile.
@@ -172,7 +181,7 @@ impl KeySeries {
         });
         let done = work.map(move |result, series, ctx| {
             if series.epoch == epoch {
-                series.prepared(key, result, ctx);
+                series.prepared(record, result, ctx);
             }
         });
         ctx.spawn(done);
@@ -180,19 +189,18 @@ impl KeySeries {
 
     fn prepared(
         &mut self,
-        key: DataKey,
+        record: KeyRecord,
         result: Result<(KeyOffer, Result<(), MarketError>), StoreError>,
         ctx: &mut Context<Self>,
     ) {
         self.preparing = false;
         match result {
             Ok((offer, offered)) => {
-                let key_id = offer.key_id;
                 self.made += 1;
                 self.offers.insert(self.made, LiveOffer { offer, offered: false });
                 self.note_offer(self.made, offered, ctx);
                 let count = self.options.rotation.count;
-                self.keyring.link(Arc::new(LiveKey::new(key_id, key, count)));
+                self.keyring.link(record, count);
                 self.has_next = self.current.is_some();
                 self.settle(ctx);
             }
@@ -212,22 +220,35 @@ impl KeySeries {
 
     /// Brings the actor up to date with the keyring, which wrappers may have moved on.
     fn settle(&mut self, ctx: &mut Context<Self>) {
-        if self.due || self.keyring.is_exhausted() {
+        if (self.due || self.keyring.is_exhausted()) && !self.keyring.is_paused() {
             self.keyring.rotate();
         }
-        let Some(current) = self.keyring.current().map(|key| key.key_id) else { return };
-        if self.current != Some(current) {
-            self.rotated(current, ctx);
+        let Some(current) = self.keyring.current() else { return };
+        if self.current != Some(current.key_id) {
+            self.rotated(&current, ctx);
         }
     }
 
-    fn rotated(&mut self, key_id: KeyId, ctx: &mut Context<Self>) {
+    fn rotated(&mut self, current: &LiveKey, ctx: &mut Context<Self>) {
+        let key_id = current.key_id;
         let previous = self.current.replace(key_id);
         self.due = false;
         self.has_next = false;
         self.rotations += 1;
         let offered = self.offers.values().any(|live| live.offer.key_id == key_id && live.offered);
-        let event = KeyRotated { api_id: self.options.terms.api_id, key_id, previous, offered };
+        let api_id = self.options.terms.api_id;
+        let late = self.due_at.take().and_then(|due_at| Instant::now().checked_duration_since(due_at));
+        self.options.observers.tell(|| Event::Rotated { api_id, key_id, previous, offered, late });
+        self.arm(ctx);
+        let event = KeyRotated {
+            api_id,
+            key_id,
+            previous,
+            price: current.price,
+            created_ns: current.created_ns,
+            rotates_ns: self.rotates_ns,
+            offered,
+        };
         tracing::debug!(api_id = %event.api_id, %key_id, offered, "key rotated");
         self.subscribers
             .retain(|subscriber| !matches!(subscriber.try_send(event.clone()), Err(SendError::Closed(_))));
@@ -236,7 +257,6 @@ impl KeySeries {
             let _ = waiter.send(Ok(key_id));
         }
         self.forget_settled_offers();
-        self.arm(ctx);
         // When the end of a count comes is unknown, so the next key is made at once.
         if self.options.rotation.count.is_some() {
             self.prepare(ctx);
@@ -248,6 +268,9 @@ impl KeySeries {
         self.generation += 1;
         let generation = self.generation;
         let Some(interval) = self.options.rotation.interval else { return };
+        self.due_at = Some(Instant::now() + interval);
+        let ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+        self.rotates_ns = Some(self.options.clock.now_ns().saturating_add(ns));
         ctx.run_later(interval - lead(interval), move |series, ctx| {
             if series.generation == generation {
                 series.prepare(ctx);
@@ -260,6 +283,15 @@ impl KeySeries {
                 series.settle(ctx);
             }
         });
+    }
+
+    /// Forgets the keys that there are; the next one that is ready becomes current.
+    fn begin_anew(&mut self, ctx: &mut Context<Self>) {
+        self.keyring.reset();
+        self.current = None;
+        self.has_next = false;
+        self.due = false;
+        self.prepare(ctx);
     }
 
     fn report(&mut self, what: &'static str, error: &dyn std::fmt::Display) {

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use actix::WeakRecipient;
 use arc_swap::{ArcSwapOption, Guard};
 use tokio::sync::Notify;
-use xbr_core::KeyId;
 use xbr_core::payload::DataKey;
+use xbr_core::{Amount, KeyId};
+use xbr_store::KeyRecord;
 
 use crate::key_series::Advance;
 
@@ -20,35 +21,48 @@ use crate::key_series::Advance;
 pub(crate) struct LiveKey {
     pub(crate) key_id: KeyId,
     pub(crate) key: DataKey,
-    /// How many uses are left; `u64::MAX` stands for no limit.
+    /// What it is sold for.
+    pub(crate) price: Amount,
+    /// When it was made, Unix time in ns.
+    pub(crate) created_ns: u64,
+    /// How many uses it was made for; `None` for no limit.
+    count: Option<u64>,
+    /// How many are left. Where there is no limit so many are counted down that they cannot be used up: so the uses
+    /// of every key are counted, at no cost.
     uses_left: AtomicU64,
     /// The key that follows, once it is durable and its offer was tried.
     next: ArcSwapOption<LiveKey>,
+    /// Where its uses are added when it goes.
+    used_before: Arc<AtomicU64>,
 }
 
 impl LiveKey {
-    pub(crate) fn new(key_id: KeyId, key: DataKey, count: Option<u64>) -> Self {
-        Self {
-            key_id,
-            key,
-            uses_left: AtomicU64::new(count.unwrap_or(u64::MAX)),
-            next: ArcSwapOption::empty(),
-        }
+    fn new(record: KeyRecord, count: Option<u64>, used_before: Arc<AtomicU64>) -> Self {
+        let KeyRecord { key_id, key, price, created_ns, .. } = record;
+        let uses_left = AtomicU64::new(count.unwrap_or(u64::MAX));
+        Self { key_id, key, price, created_ns, count, uses_left, next: ArcSwapOption::empty(), used_before }
     }
 
     /// Takes one use; `None` when there is none left, else how many are left after it.
     fn take_use(&self) -> Option<u64> {
-        let take = |left: u64| match left {
-            u64::MAX => Some(u64::MAX),
-            left => left.checked_sub(1),
-        };
+        let take = |left: u64| left.checked_sub(1);
         let before = self.uses_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
         take(before)
     }
 
     /// How many uses are left; `None` for no limit.
     pub(crate) fn uses_left(&self) -> Option<u64> {
-        Some(self.uses_left.load(Ordering::Relaxed)).filter(|left| *left != u64::MAX)
+        self.count.map(|_| self.uses_left.load(Ordering::Relaxed))
+    }
+
+    fn used(&self) -> u64 {
+        self.count.unwrap_or(u64::MAX).saturating_sub(self.uses_left.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for LiveKey {
+    fn drop(&mut self) {
+        self.used_before.fetch_add(self.used(), Ordering::Relaxed);
     }
 }
 
@@ -64,11 +78,15 @@ pub(crate) struct Use {
 pub(crate) struct Keyring {
     current: ArcSwapOption<LiveKey>,
     stopped: AtomicBool,
+    /// Nobody takes a key, and none is made, until the pause is over. A successor of the series finds it here.
+    paused: AtomicBool,
     /// Wakes those who found no use left and no next key.
     changed: Notify,
     /// The series that makes the keys now: a successor takes its predecessor's place, also for wrappers that were made
     /// before.
     series: ArcSwapOption<WeakRecipient<Advance>>,
+    /// How many uses the keys had that have gone.
+    used_before: Arc<AtomicU64>,
 }
 
 impl Keyring {
@@ -92,15 +110,15 @@ impl Keyring {
         }
     }
 
-    /// Like [`take`](Self::take), but waits for the next key; `None` when the series is stopped. `ask` is called
-    /// before waiting, so that the actor knows.
+    /// Like [`take`](Self::take), but waits for the next key; `None` when the series is stopped or paused. `ask` is
+    /// called before waiting, so that the actor knows.
     pub(crate) async fn take_or_wait(&self, mut ask: impl FnMut()) -> Option<Use> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             // Registered before the look, so that a change in between is not missed.
             changed.as_mut().enable();
-            if self.is_stopped() {
+            if self.is_closed() {
                 return None;
             }
             if let Some(taken) = self.take() {
@@ -111,21 +129,22 @@ impl Keyring {
         }
     }
 
-    /// Waits until there is a key, or the series is stopped.
+    /// Waits until there is a key, or the series is stopped or paused.
     pub(crate) async fn first(&self) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if self.is_stopped() || self.current.load().is_some() {
+            if self.is_closed() || self.current.load().is_some() {
                 return;
             }
             changed.await;
         }
     }
 
-    /// Puts a key at the end of the chain. Only the actor calls it.
-    pub(crate) fn link(&self, key: Arc<LiveKey>) {
+    /// Puts a key that is stored at the end of the chain, for so many uses; `None`: without limit. Only the actor calls it.
+    pub(crate) fn link(&self, record: KeyRecord, count: Option<u64>) {
+        let key = Arc::new(LiveKey::new(record, count, self.used_before.clone()));
         match self.last() {
             Some(last) => last.next.store(Some(key)),
             None => self.current.store(Some(key)),
@@ -163,6 +182,18 @@ impl Keyring {
         }
     }
 
+    /// How many uses were taken of all keys. Those of a key that is no longer current, and still in somebody's hands,
+    /// are missing for that moment.
+    pub(crate) fn used(&self) -> u64 {
+        let current = self.current().map_or(0, |key| key.used());
+        self.used_before.load(Ordering::Relaxed).saturating_add(current)
+    }
+
+    /// The key that follows the current one, when it is made already.
+    pub(crate) fn next(&self) -> Option<Arc<LiveKey>> {
+        self.current()?.next.load_full()
+    }
+
     /// Whether the current key has no use left.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.current().is_some_and(|key| key.uses_left() == Some(0))
@@ -175,6 +206,21 @@ impl Keyring {
     /// Nobody takes a key from now on, and nobody waits.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// Whether nobody may take a key now.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_stopped() || self.is_paused()
+    }
+
+    /// Begins or ends a pause. Whoever waits for a key hears of it.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
         self.changed.notify_waiters();
     }
 
@@ -194,12 +240,24 @@ impl Keyring {
 mod tests {
     use std::collections::HashMap;
 
+    use xbr_core::ApiId;
     use xbr_core::crypto::UserspaceEntropy;
 
     use super::*;
 
-    fn key(count: Option<u64>) -> Arc<LiveKey> {
-        Arc::new(LiveKey::new(KeyId::random(), DataKey::generate(&UserspaceEntropy), count))
+    fn link(keyring: &Keyring, count: Option<u64>) -> KeyId {
+        let key_id = KeyId::random();
+        let record = KeyRecord {
+            key_id,
+            api_id: ApiId::new([1; 16]),
+            key: DataKey::generate(&UserspaceEntropy),
+            price: Amount::ZERO,
+            created_ns: 0,
+            expires_ns: None,
+            offered_ns: None,
+        };
+        keyring.link(record, count);
+        key_id
     }
 
     #[test]
@@ -207,7 +265,7 @@ mod tests {
         const COUNT: u64 = 1000;
         let keyring = Keyring::default();
         for _ in 0..8 {
-            keyring.link(key(Some(COUNT)));
+            link(&keyring, Some(COUNT));
         }
         let uses = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4)
@@ -231,6 +289,7 @@ mod tests {
         });
         assert_eq!(uses.len(), 8);
         assert!(uses.values().all(|uses| *uses == COUNT), "{uses:?}");
+        assert_eq!(keyring.used(), 8 * COUNT);
     }
 
     #[test]
@@ -238,15 +297,26 @@ mod tests {
         let keyring = Keyring::default();
         keyring.rotate();
         assert!(keyring.take().is_none());
-        let first = key(None);
-        keyring.link(first.clone());
+        let first = link(&keyring, None);
         keyring.rotate();
-        assert_eq!(keyring.current().unwrap().key_id, first.key_id);
-        let next = key(None);
-        keyring.link(next.clone());
-        assert_eq!(keyring.current().unwrap().key_id, first.key_id);
+        assert_eq!(keyring.current().unwrap().key_id, first);
+        let next = link(&keyring, None);
+        assert_eq!(keyring.current().unwrap().key_id, first);
         keyring.rotate();
-        assert_eq!(keyring.current().unwrap().key_id, next.key_id);
+        assert_eq!(keyring.current().unwrap().key_id, next);
+    }
+
+    #[test]
+    fn uses_are_counted_without_a_limit_and_across_keys() {
+        let keyring = Keyring::default();
+        for (count, uses) in [(None, 3), (Some(5), 2), (None, 1)] {
+            link(&keyring, count);
+            keyring.rotate();
+            for _ in 0..uses {
+                assert_eq!(keyring.take().unwrap().key.uses_left().is_some(), count.is_some());
+            }
+        }
+        assert_eq!(keyring.used(), 6);
     }
 
     #[tokio::test]
@@ -254,7 +324,7 @@ mod tests {
         let keyring = Keyring::default();
         let mut asked = 0;
         let (taken, ()) = tokio::join!(keyring.take_or_wait(|| asked += 1), async {
-            keyring.link(key(Some(1)));
+            link(&keyring, Some(1));
         });
         assert!(taken.is_some_and(|taken| taken.exhausted));
         let (none, ()) = tokio::join!(keyring.take_or_wait(|| asked += 1), async { keyring.stop() });

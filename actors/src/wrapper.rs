@@ -62,6 +62,12 @@ pub enum WrapError {
     /// The seller is stopped.
     #[error("the seller is stopped")]
     Stopped,
+    /// The API is paused.
+    #[error("the API {api_id} is paused; resume it first")]
+    Paused {
+        /// The API.
+        api_id: ApiId,
+    },
     /// No key became ready in time: the store or the market maker does not answer.
     #[error("no data key became ready within {waited:?}; see the log for what holds it up")]
     NoKey {
@@ -97,6 +103,11 @@ impl Wrapper {
     /// The API.
     pub fn api_id(&self) -> ApiId {
         self.0.api_id
+    }
+
+    /// The URI, or prefix of URIs, that its payloads are published under.
+    pub fn prefix(&self) -> &UriPrefix {
+        &self.0.prefix
     }
 
     /// Encrypts a payload with the current key, which is durable, and offered when a market maker is attached.
@@ -189,16 +200,21 @@ impl Wrapper {
 
     async fn take(&self) -> Result<Use, WrapError> {
         let keyring = &self.0.keyring;
-        if keyring.is_stopped() {
-            return Err(WrapError::Stopped);
+        if keyring.is_closed() {
+            return Err(self.closed());
         }
         if let Some(taken) = keyring.take() {
             return Ok(taken);
         }
         match tokio::time::timeout(self.0.patience, keyring.take_or_wait(|| keyring.tell())).await {
-            Ok(taken) => taken.ok_or(WrapError::Stopped),
+            Ok(taken) => taken.ok_or_else(|| self.closed()),
             Err(_) => Err(WrapError::NoKey { waited: self.0.patience }),
         }
+    }
+
+    fn closed(&self) -> WrapError {
+        let api_id = self.0.api_id;
+        if self.0.keyring.is_stopped() { WrapError::Stopped } else { WrapError::Paused { api_id } }
     }
 }
 

@@ -36,6 +36,8 @@ const MAX_BYTES_IN_FLIGHT: usize = 16 << 20;
 /// How often an event is sent that gets no answer: one that costs the session each time must not do so for
 /// ever.
 const MAX_UNANSWERED: u32 = 5;
+/// How often to look whether a paused API is resumed.
+const PAUSED: Duration = Duration::from_millis(250);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
@@ -240,6 +242,10 @@ impl<O: Outlet> Pump<O> {
                 Ok(wrapped) => return Some(wrapped),
                 Err(error @ WrapError::NoKey { .. }) => {
                     tracing::warn!(feed = self.name, line, %error, "the feed waits for a key");
+                }
+                Err(error @ WrapError::Paused { .. }) => {
+                    tracing::debug!(feed = self.name, line, %error, "the feed waits for the end of a pause");
+                    sleep(PAUSED).await;
                 }
                 Err(WrapError::Stopped) => {
                     sleep(FIRST_RETRY).await;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use tokio::time::advance;
-use xbr_actors::ApiError;
-use xbr_actors::seller::{AddApi, RemoveApi};
-use xbr_core::ApiId;
+use xbr_actors::seller::{AddApi, PauseApi, RemoveApi, ResumeApi, RotateApi, SetPrice};
+use xbr_actors::{ApiError, WrapError};
+use xbr_core::{Amount, ApiId};
 use xbr_store::MemoryStore;
 
 use crate::support::fake_market::{Told, with};
@@ -74,4 +74,44 @@ async fn the_key_of_a_second_start_is_offered_though_the_disk_takes_its_time() {
     }
     let key = it.key().await;
     assert!(with(&it.market, |market| market.offered()).await.contains(&key), "never offered");
+}
+
+#[actix_rt::test]
+async fn an_api_is_rotated_paused_resumed_and_priced_by_its_id() {
+    let it = started().await;
+    let first = it.key().await;
+    let second = it.seller.send(RotateApi(API)).await.unwrap().unwrap();
+    assert_ne!(first, second);
+    assert_eq!(it.key().await, second);
+
+    assert!(it.seller.send(PauseApi(API)).await.unwrap());
+    assert!(it.status().await.apis[0].is_paused);
+    let refused = it.seller.send(RotateApi(API)).await.unwrap();
+    assert_eq!(refused, Err(WrapError::Paused { api_id: API }));
+    // What was offered stays sellable.
+    assert!(it.sell(sale(first, state(2, 965), 35)).await.is_ok());
+    assert!(it.seller.send(ResumeApi(API)).await.unwrap());
+    assert_eq!(it.key().await, second, "the pause was short");
+
+    let price = Amount::from_xbr(7);
+    assert!(it.seller.send(SetPrice { api_id: API, price }).await.unwrap());
+    let third = it.seller.send(RotateApi(API)).await.unwrap().unwrap();
+    assert_eq!(it.status().await.apis[0].price, price);
+    assert!(it.sell(sale(second, state(3, 958), 7)).await.is_err(), "it was offered for more");
+    assert!(it.sell(sale(third, state(3, 958), 7)).await.is_ok());
+
+    let unknown = ApiId::new([9; 16]);
+    assert!(!it.seller.send(PauseApi(unknown)).await.unwrap());
+    assert!(!it.seller.send(ResumeApi(unknown)).await.unwrap());
+    assert!(!it.seller.send(SetPrice { api_id: unknown, price }).await.unwrap());
+    let rotated = it.seller.send(RotateApi(unknown)).await.unwrap();
+    assert_eq!(rotated, Err(WrapError::UnknownApi { api_id: unknown }));
+}
+
+#[actix_rt::test]
+async fn a_rotation_that_the_store_holds_up_is_given_up_after_the_patience() {
+    let it = started().await;
+    it.store.hold();
+    let waited = Duration::from_secs(30);
+    assert_eq!(it.seller.send(RotateApi(API)).await.unwrap(), Err(WrapError::NoKey { waited }));
 }

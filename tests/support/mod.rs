@@ -17,7 +17,7 @@ use std::time::Duration;
 use guard::Guard;
 pub use parties::*;
 use xbr_actors::key_series::SeriesOptions;
-use xbr_actors::{ApiOptions, Clock, DEFAULT_OFFLINE_KEYS, Retention, Rotation, SellerOptions};
+use xbr_actors::{ApiOptions, Clock, DEFAULT_OFFLINE_KEYS, Observers, Retention, Rotation, SellerOptions};
 use xbr_core::channel::ChannelState;
 use xbr_core::crypto::UserspaceEntropy;
 use xbr_core::offer::{OfferTerms, UriPrefix};
@@ -140,6 +140,7 @@ pub fn series(store: Arc<dyn Store>, rotation: Rotation) -> SeriesOptions {
         offline_keys: DEFAULT_OFFLINE_KEYS,
         retention: Retention::default(),
         on_retired: None,
+        observers: Observers::default(),
     }
 }
 

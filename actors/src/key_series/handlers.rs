@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 use xbr_store::KeyLookup;
 
 use super::{
-    Advance, AttachMarket, DetachMarket, Encrypt, EncryptBatch, Halt, KeySeries, Observe, Resume, RotateNow,
-    SealKey, SealKeyError, SeriesStatus, Subscribe,
+    Advance, AttachMarket, DetachMarket, Encrypt, EncryptBatch, Halt, KeySeries, Observe, Pause, Resume,
+    RotateNow, SealKey, SealKeyError, SeriesStatus, SetPrice, Subscribe, Unpause,
 };
 use crate::compute::on_worker;
 use crate::messages::{RevokeOffer, ask};
@@ -56,6 +56,10 @@ impl Handler<RotateNow> for KeySeries {
     fn handle(&mut self, _: RotateNow, ctx: &mut Self::Context) -> Self::Result {
         if self.keyring.is_stopped() {
             return Box::pin(async { Err(WrapError::Stopped) });
+        }
+        if self.keyring.is_paused() {
+            let api_id = self.options.terms.api_id;
+            return Box::pin(async move { Err(WrapError::Paused { api_id }) });
         }
         let (rotated, wait) = oneshot::channel();
         self.waiters.push(rotated);
@@ -145,11 +149,49 @@ impl Handler<Resume> for KeySeries {
         if !self.keyring.is_stopped() {
             return;
         }
-        self.keyring.reset();
-        self.current = None;
-        self.has_next = false;
-        self.due = false;
-        self.prepare(ctx);
+        self.begin_anew(ctx);
+    }
+}
+
+impl Handler<Pause> for KeySeries {
+    type Result = ();
+
+    fn handle(&mut self, _: Pause, _: &mut Self::Context) {
+        self.keyring.set_paused(true);
+        // What a pause holds up is not late.
+        self.due_at = None;
+        let api_id = self.options.terms.api_id;
+        for waiter in self.waiters.drain(..) {
+            // Whoever asked may have gone.
+            let _ = waiter.send(Err(WrapError::Paused { api_id }));
+        }
+    }
+}
+
+impl Handler<Unpause> for KeySeries {
+    type Result = ();
+
+    fn handle(&mut self, _: Unpause, ctx: &mut Self::Context) {
+        if !self.keyring.is_paused() {
+            return;
+        }
+        if self.due && !self.keyring.is_stopped() {
+            // Before anybody can take a key whose time has passed.
+            self.begin_anew(ctx);
+        }
+        self.keyring.set_paused(false);
+        if self.current.is_none() || self.options.rotation.count.is_some() {
+            self.prepare(ctx);
+        }
+        self.settle(ctx);
+    }
+}
+
+impl Handler<SetPrice> for KeySeries {
+    type Result = ();
+
+    fn handle(&mut self, message: SetPrice, _: &mut Self::Context) {
+        self.options.terms.price = message.0;
     }
 }
 
@@ -158,15 +200,22 @@ impl Handler<Observe> for KeySeries {
 
     fn handle(&mut self, _: Observe, ctx: &mut Self::Context) -> SeriesStatus {
         self.settle(ctx);
-        let current = self.keyring.current();
+        let (current, next) = (self.keyring.current(), self.keyring.next());
         let terms = &self.options.terms;
         SeriesStatus {
             api_id: terms.api_id,
-            prefix: terms.prefix.to_string(),
-            price: terms.price,
+            terms: terms.clone(),
+            rotation: self.options.rotation,
+            price: current.as_ref().map_or(terms.price, |key| key.price),
+            next_price: next.as_ref().map_or(terms.price, |key| key.price),
+            is_paused: self.keyring.is_paused(),
             key_id: current.as_ref().map(|key| key.key_id),
+            created_ns: current.as_ref().map(|key| key.created_ns),
+            rotates_ns: current.as_ref().and(self.rotates_ns),
+            next_key_id: next.as_ref().map(|key| key.key_id),
             uses_left: current.and_then(|key| key.uses_left()),
             rotations: self.rotations,
+            wrapped: self.keyring.used(),
             is_offered: self
                 .offers
                 .values()

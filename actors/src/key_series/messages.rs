@@ -12,6 +12,7 @@ use xbr_core::{Amount, ApiId, BuyerKey, KeyId, Value};
 use xbr_store::{Clock, Store, StoreError};
 
 use crate::messages::{PlaceOffer, RevokeOffer};
+use crate::observer::Observers;
 use crate::options::Retention;
 use crate::wrapper::{WrapError, Wrapped};
 
@@ -45,6 +46,8 @@ pub struct SeriesOptions {
     pub retention: Retention,
     /// Who hears which keys have left it.
     pub on_retired: Option<Recipient<KeysRetired>>,
+    /// Who is told what happens.
+    pub observers: Observers,
 }
 
 impl std::fmt::Debug for SeriesOptions {
@@ -72,6 +75,12 @@ pub struct KeyRotated {
     pub key_id: KeyId,
     /// The key before it.
     pub previous: Option<KeyId>,
+    /// What the key is sold for.
+    pub price: Amount,
+    /// When it was made, Unix time in ns.
+    pub created_ns: u64,
+    /// When the next one follows, Unix time in ns; `None`: when its uses are spent.
+    pub rotates_ns: Option<u64>,
     /// Whether the market maker has taken its offer.
     pub offered: bool,
 }
@@ -162,6 +171,34 @@ pub struct Halt;
 #[rtype(result = "()")]
 pub struct Resume;
 
+/// Keep to other bounds from now on.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct SetBounds {
+    /// How many keys may wait to be offered before no more are made.
+    pub offline_keys: NonZeroUsize,
+    /// Which keys leave the archive.
+    pub retention: Retention,
+}
+
+/// Refuse to encrypt, make no key and place no offer of a new one, until [`Unpause`]. What is offered stays offered, and
+/// is offered again to a market maker that comes back. Repeating it changes nothing.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Pause;
+
+/// Encrypt again. When the interval of the current key has passed meanwhile, a new key takes its place first: the offers
+/// of the old ones may have expired. Without a pause it does nothing.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Unpause;
+
+/// Sell the keys that are made from now on for another price. A key that is made keeps its price, the next one
+/// included: it is offered already.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct SetPrice(pub Amount);
+
 /// What a series looks like now.
 #[derive(Debug, Message)]
 #[rtype(result = "SeriesStatus")]
@@ -172,16 +209,30 @@ pub struct Observe;
 pub struct SeriesStatus {
     /// The API.
     pub api_id: ApiId,
-    /// The prefix of URIs that it is offered under.
-    pub prefix: String,
-    /// The price of a key.
+    /// On which terms the keys are sold that are made from now on.
+    pub terms: OfferTerms,
+    /// When they are replaced.
+    pub rotation: Rotation,
+    /// The price of the current key; of the first one, while there is none.
     pub price: Amount,
+    /// The price of the key after it, as it stands now.
+    pub next_price: Amount,
+    /// Whether it is paused.
+    pub is_paused: bool,
     /// The current key.
     pub key_id: Option<KeyId>,
+    /// When it was made, Unix time in ns.
+    pub created_ns: Option<u64>,
+    /// When its interval is over, Unix time in ns; `None` without an interval.
+    pub rotates_ns: Option<u64>,
+    /// The key after it, when it is made already.
+    pub next_key_id: Option<KeyId>,
     /// How many uses it has left; `None` for no limit.
     pub uses_left: Option<u64>,
     /// How many keys have been current.
     pub rotations: u64,
+    /// How many payloads were encrypted since the start.
+    pub wrapped: u64,
     /// Whether the market maker has taken its offer.
     pub is_offered: bool,
     /// Live keys whose offer the market maker has not taken yet.

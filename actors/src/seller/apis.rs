@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::channel_ledger;
-use crate::key_series::{self, Halt, KeyRotated, SeriesOptions, Subscribe};
+use crate::key_series::{self, Halt, KeyRotated, Pause, RotateNow, SeriesOptions, Subscribe, Unpause};
 use crate::messages::{FetchBalance, ask};
 use crate::options::ApiError;
+use crate::wrapper::WrapError;
 
 impl Seller {
     /// Lets every handle find the wrappers that there are now.
@@ -35,6 +36,7 @@ impl Seller {
             offline_keys: self.options.offline_keys,
             retention: self.options.retention,
             on_retired: Some(ctx.address().recipient()),
+            observers: self.options.observers.clone(),
         };
         let keyring = Arc::new(Keyring::default());
         let (series, incarnation) = self.make_series(options.clone(), keyring.clone(), ctx);
@@ -84,6 +86,72 @@ impl Handler<OnRotate> for Seller {
     }
 }
 
+impl Handler<RotateApi> for Seller {
+    type Result = ResponseFuture<Result<KeyId, WrapError>>;
+
+    fn handle(&mut self, message: RotateApi, _: &mut Self::Context) -> Self::Result {
+        let api_id = message.0;
+        let Some(api) = self.apis.get(&api_id) else {
+            return Box::pin(async move { Err(WrapError::UnknownApi { api_id }) });
+        };
+        let rotated = api.series.send(RotateNow);
+        let waited = self.options.wrap_patience;
+        Box::pin(async move {
+            match tokio::time::timeout(waited, rotated).await {
+                Ok(Ok(result)) => result,
+                // A series that has died is replaced, and begins with a new key.
+                Ok(Err(_)) | Err(_) => Err(WrapError::NoKey { waited }),
+            }
+        })
+    }
+}
+
+impl Handler<PauseApi> for Seller {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, message: PauseApi, _: &mut Self::Context) -> Self::Result {
+        let Some(api) = self.apis.get(&message.0) else { return Box::pin(async { false }) };
+        // Also for the successor of a series that has just died.
+        api.keyring.set_paused(true);
+        let told = api.series.send(Pause);
+        Box::pin(async move {
+            let _ = told.await;
+            true
+        })
+    }
+}
+
+impl Handler<ResumeApi> for Seller {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, message: ResumeApi, _: &mut Self::Context) -> Self::Result {
+        let Some(api) = self.apis.get(&message.0) else { return Box::pin(async { false }) };
+        let (told, keyring) = (api.series.send(Unpause), api.keyring.clone());
+        Box::pin(async move {
+            if told.await.is_err() {
+                // The successor of a series that has died begins with a new key by itself.
+                keyring.set_paused(false);
+            }
+            true
+        })
+    }
+}
+
+impl Handler<SetPrice> for Seller {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, message: SetPrice, _: &mut Self::Context) -> Self::Result {
+        let Some(api) = self.apis.get_mut(&message.api_id) else { return Box::pin(async { false }) };
+        // For the successor of a series that dies.
+        api.options.terms.price = message.price;
+        let told = api.series.send(key_series::SetPrice(message.price));
+        Box::pin(async move {
+            let _ = told.await;
+            true
+        })
+    }
+}
+
 impl Handler<Balance> for Seller {
     type Result = ResponseFuture<Result<Vec<ChannelReport>, BalanceError>>;
 
@@ -107,7 +175,7 @@ impl Handler<Observe> for Seller {
     type Result = ResponseFuture<SellerStatus>;
 
     fn handle(&mut self, _: Observe, _: &mut Self::Context) -> Self::Result {
-        let state = self.current_state();
+        let (state, in_flight) = (self.current_state(), self.in_flight.count());
         let channels = self.children.as_ref().map(|children| children.ledger.send(channel_ledger::Observe));
         let apis: Vec<_> = self.apis.values().map(|api| api.series.send(key_series::Observe)).collect();
         Box::pin(async move {
@@ -118,7 +186,7 @@ impl Handler<Observe> for Seller {
             // A series that has just died is missing until its successor answers.
             let apis =
                 futures_util::future::join_all(apis).await.into_iter().filter_map(Result::ok).collect();
-            SellerStatus { state, apis, channels }
+            SellerStatus { state, in_flight, apis, channels }
         })
     }
 }

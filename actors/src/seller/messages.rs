@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use thiserror::Error;
-use xbr_core::ApiId;
 use xbr_core::wire::ChannelBalance;
+use xbr_core::{Amount, ApiId, KeyId};
 
 use crate::channel_ledger::ChannelStatus;
 use crate::key_series::{KeyRotated, SeriesStatus};
 use crate::messages::MarketError;
-use crate::options::{ApiError, ApiOptions};
+use crate::options::{ApiError, ApiOptions, SellerLimits};
 use crate::start::StartError;
+use crate::wrapper::WrapError;
 
 /// Where a seller stands, with the reference's numbers (`SimpleSeller.STATE_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,11 @@ pub struct AddApi(pub ApiOptions);
 #[rtype(result = "bool")]
 pub struct RemoveApi(pub ApiId);
 
+/// Keep to other limits from now on.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SetLimits(pub SellerLimits);
+
 /// Hear of each rotation of an API's keys. Whether there is such an API.
 #[derive(Debug, Message)]
 #[rtype(result = "bool")]
@@ -46,6 +52,33 @@ pub struct OnRotate {
     pub api_id: ApiId,
     /// Who hears.
     pub subscriber: Recipient<KeyRotated>,
+}
+
+/// Move to the next key of an API now. The answer comes when it is current: its id.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<KeyId, WrapError>")]
+pub struct RotateApi(pub ApiId);
+
+/// Refuse to encrypt for an API, and make and offer no new key, until it is resumed. What is offered stays sellable.
+/// Whether there is such an API. It does not survive a restart.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub struct PauseApi(pub ApiId);
+
+/// End the pause of an API; without one it does nothing. Whether there is such an API.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub struct ResumeApi(pub ApiId);
+
+/// Sell the keys that an API makes from now on for another price. A key that is made keeps its price, the next one
+/// included: it is offered already. Whether there is such an API. It does not survive a restart.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub struct SetPrice {
+    /// The API.
+    pub api_id: ApiId,
+    /// What a key costs.
+    pub price: Amount,
 }
 
 /// Start selling. A started seller answers at once; one that is starting, when it is through.
@@ -94,6 +127,8 @@ pub struct Observe;
 pub struct SellerStatus {
     /// Where it stands.
     pub state: SellerState,
+    /// How many sales and closes are under way.
+    pub in_flight: usize,
     /// Its APIs.
     pub apis: Vec<SeriesStatus>,
     /// Its channels, from the ledger's side.
