@@ -270,8 +270,9 @@ impl Handler<Load> for ChannelLedger {
 impl Handler<Attach> for ChannelLedger {
     type Result = ResponseActFuture<Self, Result<Reconciliation, StoreError>>;
 
-    fn handle(&mut self, message: Attach, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, message: Attach, ctx: &mut Self::Context) -> Self::Result {
         let Attach { terms, theirs, compare } = message;
+        self.release(terms.channel_id, &ctx.address());
         if theirs.balance < self.options.low_balance {
             self.report_low(terms.channel_id, theirs.balance);
         }

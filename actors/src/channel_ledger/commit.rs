@@ -11,9 +11,9 @@ use xbr_core::reject::{CloseReject, OwnCloseReject, Reject, SaleReject};
 use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
 use xbr_core::{Amount, ApiId, ChannelId};
 use xbr_store::kill_point::Step;
-use xbr_store::{Evidence, EvidenceRequest, Outcome, StoreError};
+use xbr_store::{Evidence, EvidenceRequest, StoreError};
 
-use super::queue::{CloseReply, Ready, SaleReply};
+use super::queue::{CloseReply, Ready};
 use super::{ChannelLedger, CommitOwnClose, Condition};
 use crate::observer::Event;
 use crate::sale::{PreparedClose, PreparedSale, Sold};
@@ -34,6 +34,7 @@ enum Judged<R, A> {
 }
 
 /// A sale by which the channel has advanced, and what goes with it.
+#[derive(Debug)]
 pub(super) struct Decided {
     pub(super) record: SaleRecord,
     pub(super) api_id: Option<ApiId>,
@@ -67,7 +68,7 @@ impl ChannelLedger {
             Ready::Sale { request, prepared, prior, reply } => {
                 let (api_id, span) = (prepared.api_id, prepared.span.clone());
                 let deciding = step!(&span, "decide");
-                let judged = self.decide_sale(&request, prepared, prior.as_deref());
+                let judged = self.decide_sale(&request, prepared, prior.as_deref(), ledger);
                 drop(deciding);
                 match judged {
                     Judged::Store(record) => {
@@ -94,6 +95,7 @@ impl ChannelLedger {
         request: &SellRequest,
         prepared: PreparedSale,
         prior: Option<&SaleRecord>,
+        ledger: &Addr<Self>,
     ) -> Judged<SaleRecord, Result<SellReceipt, SaleReject>> {
         let account = self.channels.get_mut(&request.channel_id);
         let Some(channel) = account.and_then(|account| account.channel.as_mut()) else {
@@ -133,6 +135,7 @@ impl ChannelLedger {
                 let ours = channel.state;
                 if channel.is_rolled_back_by(&claim, prior) {
                     channel.halt(claim.state);
+                    self.release(request.channel_id, ledger);
                     self.note_rollback(request.channel_id, ours, claim.state);
                 }
                 if prepared.signed && contradicts(&reject, ours, &claim) {

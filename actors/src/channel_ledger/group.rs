@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use tracing::Span;
+use xbr_core::reject::SaleReject;
 use xbr_core::wire::SellReceipt;
 use xbr_core::{Address, Amount, ChannelId};
 use xbr_store::kill_point::Step;
@@ -15,7 +16,6 @@ use super::queue::SaleReply;
 use super::{ChannelLedger, Condition};
 use crate::sale::Sold;
 use crate::spans::step;
-use xbr_core::reject::SaleReject;
 
 /// So many sales are enough: more would save little and make the first one wait.
 const ENOUGH: usize = 32;
