@@ -191,6 +191,97 @@ def market_table(rounds: int) -> Iterator[tuple[str, str]]:
     yield "market", table(["cores", "sales/s", "target", ""], rows)
 
 
+def load(url: str, folder: Path, seller: Callable[[], Any]) -> list[dict]:
+    """What the load generator measures of a seller that begins when there is a market maker."""
+    from channel import eth_key
+    from common import KEYS
+    from processes import Program
+    from provider import write_secret
+
+    folder.mkdir()
+    key_file = write_secret(folder / "market.key", eth_key("marketmaker").hex())
+    options = ["--json", "--in-flight", "1,16,64", "--duration", "3s", "--warm-up", "20", "--amount", "1000000"]
+    where = ["--url", url, "--realm", KEYS["market"]["realm"], "--key-file", key_file]
+    bench = Program("bench", [TARGET / "xbr-seller", "bench", *where, *options], folder, RUST_LOG="info")
+    bench.wait_for("it waits", lambda: any(r.get("message") == "waiting for an offer" for r in bench.records(bench.err)))
+    running = seller()
+    try:
+        assert bench.exit_code(90) == 0, bench.err.read_text()
+        return json.loads(bench.out.read_bytes())["levels"]
+    finally:
+        running.kill()
+
+
+def idle(pid: int, seconds: int = 10) -> tuple[float, float]:
+    """What a process has in memory (MB), and how much of a core it uses."""
+    def cpu() -> int:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+    before = cpu()
+    time.sleep(seconds)
+    used = (cpu() - before) / os.sysconf("SC_CLK_TCK") / seconds
+    resident = re.search(r"VmRSS:\s*(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(resident[1]) * 1024 / 1e6, used
+
+
+def crossbar_table(_: int) -> Iterator[tuple[str, str]]:
+    say("selling through Crossbar")
+    os.environ["XBR_SELLER_BIN"] = str(TARGET / "xbr-seller")
+    sys.path[:0] = [str(ROOT / "tests/peers"), str(KIT)]
+    from processes import Program, Router
+    from provider import Market, Provider
+
+    without = "import sys; sys.modules['coincurve'] = None; import runpy; sys.path.insert(0, {kit!r});" \
+        " sys.argv[0] = {path!r}; runpy.run_path({path!r}, run_name='__main__')"
+    without = without.format(kit=str(KIT), path=str(KIT / "seller.py"))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        router = Router(folder / "router")
+        price = ["--price", str(PRICE), "--events", "1", "--count", "1000000", "--quiet"]
+
+        def python(*command: Any) -> Program:
+            key = os.urandom(32).hex()
+            return Program("reference", [PYTHON, *command, "--url", router.url, "--key", key, *price], folder)
+
+        try:
+            levels = {"reference as installed": load(router.url, folder / "a", lambda: python("-c", without)),
+                      "reference with coincurve": load(router.url, folder / "b", lambda: python(KIT / "seller.py"))}
+            with Provider(Market(router, None, None), folder, interval="1h", price="0.001") as provider:
+                levels["ours, durable"] = load(router.url, folder / "c", provider.start)
+            own = json.loads(run(TARGET / "xbr-seller", "bench", "--json", "--duration", "3s", "--dir", folder))["levels"]
+        finally:
+            router.stop()
+    levels["ours, durable, its own router"] = own
+    rows = [[name, *(f"{level['sales_per_second']:,.0f} ({level['latency_us']['p50'] / 1e3:.1f} ms)" for level in found)]
+            for name, found in levels.items()]
+    met = all(our["sales_per_second"] >= their["sales_per_second"] for our, their
+              in zip(levels["ours, durable"], levels["reference with coincurve"], strict=True))
+    yield "crossbar", table(["sales/s (p50)", "1 in flight", "16", "64"], rows) + f"\n\nAt least the reference: {verdict(met)}."
+
+
+def idle_table(_: int) -> Iterator[tuple[str, str]]:
+    say("an idle service")
+    os.environ["XBR_SELLER_BIN"] = str(TARGET / "xbr-seller")
+    sys.path[:0] = [str(ROOT / "tests/peers"), str(KIT)]
+    from processes import MarketMaker, Router
+    from provider import Market, Provider
+
+    with tempfile.TemporaryDirectory() as name:
+        router = Router(Path(name) / "router")
+        maker = MarketMaker(router.url, Path(name))
+        try:
+            with Provider(Market(router, maker, None), Path(name), interval="1h") as provider:
+                seller = provider.start()
+                time.sleep(2)
+                resident, cores = idle(seller.process.pid)
+        finally:
+            maker.kill()
+            router.stop()
+    met = resident < 30 and cores < 0.005
+    yield "idle", table(["resident", "of a core", "target", ""],
+                        [[f"{resident:.1f} MB", f"{cores:.1%}", "30 MB, nothing to speak of", verdict(met)]])
+
+
 def machine() -> Iterator[tuple[str, str]]:
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     versions = run(PYTHON, "-m", "pip", "freeze", "--disable-pip-version-check")
@@ -219,8 +310,8 @@ def write(found: dict[str, str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts: dict[str, Callable[[int], Iterator[tuple[str, str]]]] = {
-        "machine": lambda _: machine(), "wrap": wrap_tables, "sell": sell_tables, "market": market_table,
-        "rotate": lambda _: rotate_table(), "archive": archive_table,
+        "machine": lambda _: machine(), "wrap": wrap_tables, "sell": sell_tables, "crossbar": crossbar_table,
+        "market": market_table, "idle": idle_table, "rotate": lambda _: rotate_table(), "archive": archive_table,
     }
     parser.add_argument("part", nargs="*", choices=[[], *parts], help=f"what to measure: {', '.join(parts)} (default: all)")
     parser.add_argument("--rounds", type=int, default=3, help="each side's turns (default %(default)s)")
