@@ -14,10 +14,11 @@ use support::{
     terms_of,
 };
 use tokio::sync::oneshot;
+use tracing::Span;
 use xbr_actors::ledger::{
     Attach, CommitClose, CommitSale, LedgerOptions, Load, Observe, PreparedClose, PreparedSale,
 };
-use xbr_actors::{Alarm, ChannelLedger, ChannelStatus};
+use xbr_actors::{Alarm, ChannelLedger, ChannelStatus, Observers};
 use xbr_core::channel::{Channel, ChannelState, Reconcile, Reconciliation};
 use xbr_core::reject::{ArgumentError, CloseReject, SaleReject};
 use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
@@ -37,6 +38,7 @@ fn ledger_with(store: &MemoryStore, reconcile: Reconcile) -> Addr<ChannelLedger>
         delegate,
         reconcile,
         low_balance: Amount::from_xbr(100),
+        observers: Observers::default(),
     })
     .start()
 }
@@ -63,6 +65,7 @@ fn prepared(request: &SellRequest) -> PreparedSale {
         signed: signer.is_ok_and(|signer| signer == request.market_maker),
         sealed_key: DataKey::from_bytes([7; 32]).seal_to(&buyer().1).unwrap().to_vec(),
         signature: message.sign(&*seller_key()).unwrap(),
+        span: Span::none(),
     }
 }
 
@@ -70,7 +73,7 @@ fn commit(ledger: &Addr<ChannelLedger>, request: &SellRequest) -> impl Future<Ou
     let preparing = std::future::ready(Ok(prepared(request))).boxed();
     let answer = ledger.send(CommitSale { request: request.clone(), preparing });
     let channel_id = request.channel_id;
-    async move { guarded(channel_id, answer.await.unwrap()) }
+    async move { guarded(channel_id, answer.await.unwrap().map(|sold| sold.receipt)) }
 }
 
 async fn commit_close(
@@ -127,7 +130,8 @@ async fn sales_are_judged_in_order_of_arrival_however_long_their_preparation_tak
         settle().await;
     }
     for (answer, request) in join_all(answers).await.into_iter().zip(&requests) {
-        assert_eq!(guarded(CHANNEL, answer.unwrap()).unwrap().channel_seq, request.channel_seq);
+        let answer = answer.unwrap().map(|sold| sold.receipt);
+        assert_eq!(guarded(CHANNEL, answer).unwrap().channel_seq, request.channel_seq);
     }
     assert_eq!(status(&ledger).await.channel.sales, 3);
 }

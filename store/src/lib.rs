@@ -27,6 +27,7 @@ use std::fmt;
 use std::future::Future;
 use std::num::NonZeroU64;
 use std::pin::Pin;
+use std::time::Duration;
 
 use thiserror::Error;
 use xbr_core::channel::{Channel, ChannelState, CloseRecord, OwnClose, SaleRecord};
@@ -146,6 +147,17 @@ pub enum EvidenceRequest {
     Sell(SellRequest),
     /// A close.
     Close(CloseRequest),
+}
+
+/// A transaction of the store that has ended, for those who watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transaction {
+    /// How many writes, and reads that waited for them, shared it.
+    pub writes: usize,
+    /// From its beginning until it was on disk, or failed.
+    pub duration: Duration,
+    /// Whether it is on disk for certain.
+    pub is_durable: bool,
 }
 
 /// Durable state. Everything is asynchronous: no method blocks its caller.

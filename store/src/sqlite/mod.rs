@@ -23,10 +23,10 @@ use self::database::Database;
 use self::job::{Job, job};
 use self::pending::Pending;
 use self::vault::Vault;
-use self::writer::{Command, Writer};
+use self::writer::{Command, Watch, Writer};
 use crate::{
     Earnings, EarningsQuery, Evidence, KeyFilter, KeyInfo, KeyLookup, KeyPage, KeyQuery, KeyRecord,
-    MasterKey, Read, SalesPage, SalesQuery, Store, StoreError, StoreFuture, Write, private_file,
+    MasterKey, Read, SalesPage, SalesQuery, Store, StoreError, StoreFuture, Transaction, Write, private_file,
 };
 
 mod backup;
@@ -78,8 +78,21 @@ impl SqliteStore {
     /// [`StoreError::Open`] when the file cannot be used, is another program's, or is open in another
     /// process; [`StoreError::Schema`], [`StoreError::WrongMasterKey`] or [`StoreError::Corrupt`].
     pub fn open(path: impl AsRef<Path>, master_key: MasterKey) -> Result<Self, StoreError> {
+        Self::open_watched(path, master_key, |_| ())
+    }
+
+    /// [`open`](Self::open) for somebody who wants to hear of each transaction, after it has ended and before anybody
+    /// is answered: `watch` runs on the writing thread, and must return at once.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_watched(
+        path: impl AsRef<Path>,
+        master_key: MasterKey,
+        watch: impl Fn(&Transaction) + Send + 'static,
+    ) -> Result<Self, StoreError> {
         let path = path.as_ref();
-        open(path, Vault::new(master_key)).map_err(|error| not_opened(path, error))
+        open(path, Vault::new(master_key), Box::new(watch)).map_err(|error| not_opened(path, error))
     }
 
     /// Closes the store for all handles. When it resolves, everything called before is done and the files are
@@ -248,12 +261,12 @@ fn not_opened(path: &Path, error: StoreError) -> StoreError {
     }
 }
 
-fn open(path: &Path, vault: Vault) -> Result<SqliteStore, StoreError> {
+fn open(path: &Path, vault: Vault, watch: Watch) -> Result<SqliteStore, StoreError> {
     // Absolute, so that SQLite takes no name such as `:memory:` for something else than a file.
     let path = std::path::absolute(path).map_err(io_refused)?;
     let lock = lock(&path)?;
     let connection = open_alone(&path, &vault)?;
-    start(path, lock, connection, vault)
+    start(path, lock, connection, vault, watch)
 }
 
 /// The writing connection to a store that nobody else uses, which is made where there is none, and brought up to date.
@@ -270,7 +283,13 @@ fn open_alone(path: &Path, vault: &Vault) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn start(path: PathBuf, lock: File, writing: Connection, vault: Vault) -> Result<SqliteStore, StoreError> {
+fn start(
+    path: PathBuf,
+    lock: File,
+    writing: Connection,
+    vault: Vault,
+    watch: Watch,
+) -> Result<SqliteStore, StoreError> {
     let (reader, requests) = mpsc::channel();
     let (lister, list_requests) = mpsc::channel();
     let (writer, commands) = mpsc::channel();
@@ -292,6 +311,7 @@ fn start(path: PathBuf, lock: File, writing: Connection, vault: Vault) -> Result
         reader_thread,
         lister: lister.clone(),
         helpers: vec![(checking_ends, check_thread), (listing_ends, list_thread)],
+        watch,
         lock,
     };
     spawn("xbr-store-write", move || work.run())?;

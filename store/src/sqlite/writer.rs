@@ -10,7 +10,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::InterruptHandle;
 use tokio::sync::oneshot;
@@ -20,8 +20,8 @@ use super::database::Database;
 use super::job::Job;
 use super::pending::Pending;
 use super::reader;
-use crate::StoreError;
 use crate::operation::refused;
+use crate::{StoreError, Transaction};
 
 /// How many jobs share a transaction at most: it bounds how long the first one waits for the last.
 const MAX_ROUND: usize = 1024;
@@ -35,6 +35,9 @@ pub(super) enum Command {
     Close(oneshot::Sender<()>),
 }
 
+/// Who hears of each transaction.
+pub(super) type Watch = Box<dyn Fn(&Transaction) + Send>;
+
 pub(super) struct Writer {
     pub(super) database: Database,
     pub(super) commands: Receiver<Command>,
@@ -44,6 +47,7 @@ pub(super) struct Writer {
     pub(super) lister: Sender<reader::Request>,
     /// The threads that may be at something long, which can be cut short.
     pub(super) helpers: Vec<(InterruptHandle, JoinHandle<()>)>,
+    pub(super) watch: Watch,
     /// Held while the database is open: it keeps other processes out.
     pub(super) lock: File,
 }
@@ -73,7 +77,12 @@ impl Writer {
     }
 
     fn execute(&self, round: &mut Vec<Box<dyn Job>>) {
+        let began = Instant::now();
         let failure = self.transact(round).err();
+        if !round.is_empty() {
+            let (writes, duration, is_durable) = (round.len(), began.elapsed(), failure.is_none());
+            (self.watch)(&Transaction { writes, duration, is_durable });
+        }
         if let Some(error) = &failure {
             error!(%error, jobs = round.len(), "the store failed a transaction");
         }

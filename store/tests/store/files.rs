@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use xbr_core::channel::SaleRecord;
-use xbr_store::{KeyLookup, MasterKey, SqliteStore, Store, StoreError};
+use xbr_store::{KeyLookup, MasterKey, SqliteStore, Store, StoreError, Transaction};
 
 use crate::support::{
     MASTER, beside, channel, channel_id, close, close_evidence, contents, key, key_id, nth_sale, open, sale,
@@ -208,4 +208,23 @@ async fn an_empty_file_becomes_a_store_and_a_newer_one_is_refused() {
     store.close().await.unwrap();
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
     assert_eq!(refusal(&path), StoreError::Schema { supported: 3, actual: 7 });
+}
+
+#[tokio::test]
+async fn each_transaction_is_told_of_before_it_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let (told, transactions) = std::sync::mpsc::channel();
+    let watch = move |transaction: &Transaction| told.send(*transaction).unwrap();
+    let store = SqliteStore::open_watched(dir.path().join("seller.db"), MasterKey::from_bytes(MASTER), watch)
+        .unwrap();
+    for n in 1..=2 {
+        store.insert_key(key(n)).await.unwrap();
+        let Transaction { writes, is_durable, .. } = transactions.try_recv().unwrap();
+        assert_eq!((writes, is_durable), (1, true));
+    }
+    let pipelined: Vec<_> = (3..=9).map(|n| store.insert_key(key(n))).collect();
+    for stored in pipelined {
+        stored.await.unwrap();
+    }
+    assert_eq!(transactions.try_iter().map(|transaction| transaction.writes).sum::<usize>(), 7);
 }
