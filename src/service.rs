@@ -11,13 +11,14 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
-use xbr_actors::{ApiError, SellerHandle, SellerOptions, SpawnError, StartError};
+use xbr_actors::{ApiError, Clock, SellerHandle, SellerOptions, SpawnError, StartError, SystemClock};
 use xbr_core::ApiId;
 use xbr_core::cbor::Limits;
 use xbr_store::{MasterKeyError, SqliteStore, StoreError};
+use xbr_wamp::Auth;
 
 use crate::config::{Config, FeedConfig, Secrets};
-use crate::feed::{self, SellerOutlet};
+use crate::feed::{self, FeedMeter, Feeds, SellerOutlet};
 use crate::http::{Interface, ListenError, Parts};
 
 /// How much longer than its grace period the seller may take, to leave the session.
@@ -94,28 +95,29 @@ pub async fn run(
     mut secrets: Secrets,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServiceError> {
+    let auths = std::mem::take(&mut secrets.feeds);
     let http = match config.http.clone() {
         Some(http) => Some(Interface::bind(http, secrets.http_token.take()).await?),
         None => None,
     };
     let (store, seller) = open(&config, secrets).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let feeds = Feeds::new(&config.feeds, &clock);
+    let mut running = RunningFeeds { stop: watch::Sender::new(None), tasks: JoinSet::new() };
     let (http_end, http_stop) = watch::channel(false);
     let parts = parts(&config, &seller, &store);
     let http = http.map(|http| tokio::spawn(http.serve(parts, http_stop)));
-    let (feeds_end, feeds_stop) = watch::channel(None);
-    let mut feeds = JoinSet::new();
     let result = tokio::select! {
         () = stop => Ok(()),
-        result = sell(&config, &seller, &feeds_stop, &mut feeds) => result,
+        result = sell(&config, &seller, &feeds, auths, &mut running) => result,
     };
 
     let grace = config.seller.grace;
     let deadline = Instant::now() + grace;
     tracing::info!(?grace, "stopping");
     // The seller needs the rest of the time for itself.
-    feeds_end.send_replace(Some(Instant::now() + grace / 2));
     http_end.send_replace(true);
-    while feeds.join_next().await.is_some() {}
+    running.end(Instant::now() + grace / 2).await;
     if let Some(http) = http {
         end_http(http, deadline - grace / 4).await;
     }
@@ -169,8 +171,9 @@ async fn end_http(mut http: JoinHandle<()>, deadline: Instant) {
 async fn sell(
     config: &Config,
     seller: &SellerHandle,
-    stop: &watch::Receiver<Option<Instant>>,
-    feeds: &mut JoinSet<()>,
+    feeds: &Feeds,
+    auths: Vec<Auth>,
+    running: &mut RunningFeeds,
 ) -> Result<(), ServiceError> {
     for api in &config.apis {
         let api_id = api.terms.api_id;
@@ -178,8 +181,8 @@ async fn sell(
     }
     seller.start().await?;
     report_start(config, seller).await;
-    for config in &config.feeds {
-        start_feed(config.clone(), seller.clone(), stop.clone(), feeds)?;
+    for ((config, meter), auth) in config.feeds.iter().zip(feeds.meters()).zip(auths) {
+        running.start(config.clone(), auth, seller.clone(), meter.clone())?;
     }
     let mut state = seller.state();
     // Its changes are in the log already; this waits for the end of them.
@@ -187,20 +190,36 @@ async fn sell(
     Err(ServiceError::Gone)
 }
 
-fn start_feed(
-    config: FeedConfig,
-    seller: SellerHandle,
-    stop: watch::Receiver<Option<Instant>>,
-    feeds: &mut JoinSet<()>,
-) -> Result<(), ServiceError> {
-    let lines = feed::lines::read(config.source.clone(), config.max_line_bytes)
-        .map_err(|error| ServiceError::Feed { feed: config.source.to_string(), error })?;
-    tracing::info!(feed = %config.source, api = %config.api_id, uri = config.uri, "feed started");
-    feeds.spawn(async move {
-        let outlet = SellerOutlet { seller, api_id: config.api_id, uri: config.uri.clone() };
-        feed::run(&config, lines, outlet, stop).await;
-    });
-    Ok(())
+/// The feeds that have been started.
+struct RunningFeeds {
+    /// By when the last acknowledgements must be there, once the feeds are to end.
+    stop: watch::Sender<Option<Instant>>,
+    tasks: JoinSet<()>,
+}
+
+impl RunningFeeds {
+    fn start(
+        &mut self,
+        config: FeedConfig,
+        auth: Auth,
+        seller: SellerHandle,
+        meter: Arc<FeedMeter>,
+    ) -> Result<(), ServiceError> {
+        let source = feed::open(&config, auth, &meter)
+            .map_err(|error| ServiceError::Feed { feed: config.source.to_string(), error })?;
+        tracing::info!(feed = %config.source, api = %config.api_id, uri = config.uri, "feed started");
+        let stop = self.stop.subscribe();
+        self.tasks.spawn(async move {
+            let outlet = SellerOutlet { seller, api_id: config.api_id };
+            feed::run(&config, source, outlet, &meter, stop).await;
+        });
+        Ok(())
+    }
+
+    async fn end(&mut self, deadline: Instant) {
+        self.stop.send_replace(Some(deadline));
+        while self.tasks.join_next().await.is_some() {}
+    }
 }
 
 async fn report_start(config: &Config, seller: &SellerHandle) {

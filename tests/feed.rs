@@ -6,6 +6,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::future::pending;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,12 +15,13 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use xbr_actors::messages::MarketError;
-use xbr_actors::{WrapError, Wrapped};
+use xbr_actors::{SystemClock, WrapError, Wrapped};
 use xbr_core::cbor::{Limits, encode};
 use xbr_core::{ApiId, KeyId, Value};
 use xbr_seller::config::{FeedConfig, FeedSource};
-use xbr_seller::feed::lines::{self, Line, LineError};
-use xbr_seller::feed::{self, FeedReport, Outlet};
+use xbr_seller::feed::lines::LineError;
+use xbr_seller::feed::{self, BadItem, Content, FeedMeter, FeedReport, FeedState, Item, Outlet, Source};
+use xbr_wamp::Auth;
 
 /// A market in memory: its ciphertexts are the payloads' CBOR.
 #[derive(Clone)]
@@ -57,14 +59,14 @@ fn market(acknowledged: usize) -> (Market, Controls) {
 }
 
 impl Outlet for Market {
-    async fn wrap(&self, payload: &Value) -> Result<Wrapped, WrapError> {
+    async fn wrap(&self, _: &str, payload: &Value) -> Result<Wrapped, WrapError> {
         if self.stopped.swap(false, Ordering::Relaxed) {
             return Err(WrapError::Stopped);
         }
         Ok(Wrapped { key_id: KeyId::new([1; 16]), ciphertext: encode(payload) })
     }
 
-    async fn publish(&self, event: Wrapped) -> Result<(), MarketError> {
+    async fn publish(&self, _: &str, event: Wrapped) -> Result<(), MarketError> {
         let procedure = "topic".to_owned();
         if event.ciphertext == encode(&"refused".into()) {
             let (uri, text) = ("wamp.error.not_authorized".to_owned(), String::new());
@@ -106,8 +108,12 @@ fn config(in_flight: usize) -> FeedConfig {
     }
 }
 
-fn line(number: u64, text: &str) -> io::Result<Line> {
-    Ok(Line { number, text: Ok(text.to_owned()) })
+fn meter() -> Arc<FeedMeter> {
+    Arc::new(FeedMeter::new(&config(1), Arc::new(SystemClock)))
+}
+
+fn line(number: u64, text: &str) -> io::Result<Item> {
+    Ok(Item::line(number, Ok(text.to_owned())))
 }
 
 /// Feeds all lines at once, and ends.
@@ -118,7 +124,7 @@ async fn run(market: Market, in_flight: usize, texts: &[&str]) -> FeedReport {
     }
     drop(sender);
     let (_stop, stopped) = watch::channel(None);
-    feed::run(&config(in_flight), receiver, market, stopped).await
+    feed::run(&config(in_flight), Source::new(receiver), market, &meter(), stopped).await
 }
 
 async fn take(controls: &mut Controls, count: usize) -> Vec<Vec<u8>> {
@@ -166,7 +172,12 @@ async fn no_more_is_in_flight_than_configured_and_the_source_waits() {
     let (market, mut controls) = market(0);
     let (sender, receiver) = mpsc::channel(1);
     let (_stop, stopped) = watch::channel(None);
-    let running = tokio::spawn(async move { feed::run(&config(3), receiver, market, stopped).await });
+    let meter = meter();
+    let metered = meter.clone();
+    let running =
+        tokio::spawn(
+            async move { feed::run(&config(3), Source::new(receiver), market, &metered, stopped).await },
+        );
     let writing = tokio::spawn(async move {
         for number in 1..=20 {
             sender.send(line(number, &number.to_string())).await.unwrap();
@@ -211,7 +222,7 @@ async fn events_wait_for_the_session_in_their_order() {
 async fn what_can_never_be_published_does_not_hold_the_others_up() {
     let (market, mut controls) = market(1000);
     let report = run(market, 4, &["1", "\"refused\"", "2", "\"poison\"", "3"]).await;
-    assert_eq!(report, FeedReport { lines: 5, published: 3, skipped: 0, refused: 2 });
+    assert_eq!(report, FeedReport { lines: 5, published: 3, skipped: 0, refused: 1, given_up: 1 });
     let mut events = take(&mut controls, 3).await;
     events.sort();
     assert_eq!(events, numbers(1..4));
@@ -234,16 +245,25 @@ async fn a_stop_waits_for_acknowledgements_until_its_deadline_and_counts_the_res
         sender.try_send(line(number, "1")).unwrap();
     }
     let (stop, stopped) = watch::channel(None);
-    let running = tokio::spawn(async move { feed::run(&config(3), receiver, market, stopped).await });
+    let meter = meter();
+    let metered = meter.clone();
+    let running =
+        tokio::spawn(
+            async move { feed::run(&config(3), Source::new(receiver), market, &metered, stopped).await },
+        );
     tokio::time::sleep(Duration::from_secs(1)).await;
     controls.acknowledged.add_permits(2);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let begun = Instant::now();
     stop.send_replace(Some(begun + Duration::from_secs(5)));
     tokio::time::sleep(Duration::from_secs(1)).await;
+    let status = meter.status();
+    assert_eq!((status.read, status.published, status.pending), (5, 2, 3));
+    assert_eq!(status.bytes, 2, "two encrypted payloads of one byte");
     controls.acknowledged.add_permits(1);
     let report = running.await.unwrap();
     assert_eq!(begun.elapsed(), Duration::from_secs(5));
+    assert_eq!((meter.status().state, meter.status().pending), (FeedState::Ended, 2));
     assert_eq!((report.lines, report.published, report.unpublished()), (5, 3, 2));
     assert!(sender.is_closed(), "the source is read no further");
 }
@@ -254,7 +274,12 @@ async fn a_stop_while_the_session_is_away_does_not_wait_for_it() {
     let (_sender, receiver) = mpsc::channel(10);
     _sender.try_send(line(1, "1")).unwrap();
     let (stop, stopped) = watch::channel(None);
-    let running = tokio::spawn(async move { feed::run(&config(3), receiver, market, stopped).await });
+    let meter = meter();
+    let metered = meter.clone();
+    let running =
+        tokio::spawn(
+            async move { feed::run(&config(3), Source::new(receiver), market, &metered, stopped).await },
+        );
     controls.session.send_replace(false);
     tokio::time::sleep(Duration::from_secs(60)).await;
     let begun = Instant::now();
@@ -263,10 +288,26 @@ async fn a_stop_while_the_session_is_away_does_not_wait_for_it() {
     assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
-async fn collect(mut receiver: mpsc::Receiver<io::Result<Line>>) -> Vec<Line> {
+/// A file or a FIFO, being read.
+fn open(path: impl Into<PathBuf>, max_line_bytes: usize) -> mpsc::Receiver<io::Result<Item>> {
+    let source = FeedSource::Path(path.into());
+    feed::open(&FeedConfig { source, max_line_bytes, ..config(1) }, Auth::Anonymous, &meter()).unwrap().items
+}
+
+/// Its number and text, or what is wrong with it.
+fn read(item: io::Result<Item>) -> (u64, Result<String, BadItem>) {
+    let Item { number, content, .. } = item.unwrap();
+    let text = content.map(|content| match content {
+        Content::Line(text) => text,
+        Content::Value(value) => panic!("{value:?} is no line"),
+    });
+    (number, text)
+}
+
+async fn collect(mut items: mpsc::Receiver<io::Result<Item>>) -> Vec<(u64, Result<String, BadItem>)> {
     let mut lines = Vec::new();
-    while let Some(line) = receiver.recv().await {
-        lines.push(line.unwrap());
+    while let Some(item) = items.recv().await {
+        lines.push(read(item));
     }
     lines
 }
@@ -276,9 +317,9 @@ async fn a_file_is_read_to_its_end_with_every_line_numbered() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("payloads.jsonl");
     fs::write(&path, [b"1\n".as_slice(), &[b'x'; 5000], b"\n\"\xff\"\n2"].concat()).unwrap();
-    let lines = collect(lines::read(FeedSource::Path(path), 1000).unwrap()).await;
-    let text = |number, text: &str| Line { number, text: Ok(text.to_owned()) };
-    let bad = |number, error| Line { number, text: Err(error) };
+    let lines = collect(open(path, 1000)).await;
+    let text = |number, text: &str| (number, Ok(text.to_owned()));
+    let bad = |number, error| (number, Err(BadItem::Unreadable(error)));
     assert_eq!(
         lines,
         [
@@ -292,7 +333,7 @@ async fn a_file_is_read_to_its_end_with_every_line_numbered() {
 
 #[tokio::test]
 async fn a_file_that_is_not_there_is_told() {
-    let mut lines = lines::read(FeedSource::Path("/nonexistent/feed".into()), 10).unwrap();
+    let mut lines = open("/nonexistent/feed", 10);
     assert!(lines.recv().await.unwrap().is_err());
     assert!(lines.recv().await.is_none());
 }
@@ -302,14 +343,14 @@ async fn a_fifo_is_read_from_one_writer_after_the_other() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
-    let mut lines = lines::read(FeedSource::Path(path.clone()), 1000).unwrap();
+    let mut lines = open(&path, 1000);
     for number in 1..=20u64 {
         let path = path.clone();
         let writing = tokio::task::spawn_blocking(move || {
             let mut file: File = OpenOptions::new().write(true).open(path).unwrap();
             writeln!(file, "{number}").unwrap();
         });
-        assert_eq!(lines.recv().await.unwrap().unwrap(), Line { number, text: Ok(number.to_string()) });
+        assert_eq!(read(lines.recv().await.unwrap()), (number, Ok(number.to_string())));
         writing.await.unwrap();
     }
 }
@@ -319,7 +360,7 @@ async fn a_source_is_not_read_far_ahead() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
-    let lines = lines::read(FeedSource::Path(path.clone()), 1 << 20).unwrap();
+    let lines = open(&path, 1 << 20);
     let written = Arc::new(AtomicUsize::new(0));
     let count = written.clone();
     let writing = std::thread::spawn(move || {
@@ -341,10 +382,10 @@ async fn a_source_is_not_read_far_ahead() {
     writing.join().unwrap();
 }
 
-async fn collect_first(mut lines: mpsc::Receiver<io::Result<Line>>, count: usize) -> usize {
+async fn collect_first(mut lines: mpsc::Receiver<io::Result<Item>>, count: usize) -> usize {
     let mut got = 0;
     while got < count {
-        lines.recv().await.unwrap().unwrap().text.unwrap();
+        read(lines.recv().await.unwrap()).1.unwrap();
         got += 1;
     }
     got

@@ -18,10 +18,11 @@ use support::guard::Guard;
 use support::{CHANNEL, StoppedClock, buyer, seller_key, state, terms_of};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use xbr_actors::ChannelLedger;
+use tracing::Span;
 use xbr_actors::ledger::{
     Attach, CommitClose, CommitSale, LedgerOptions, Load, Observe, PreparedClose, PreparedSale,
 };
+use xbr_actors::{ChannelLedger, Observers};
 use xbr_core::channel::{ChannelState, CloseRecord, Reconcile, SaleRecord};
 use xbr_core::reject::{CloseReject, SaleReject};
 use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
@@ -63,6 +64,7 @@ async fn spawn_ledger(store: &MemoryStore) -> Addr<ChannelLedger> {
         delegate: seller_key().address(),
         reconcile: Reconcile::Surplus,
         low_balance: Amount::ZERO,
+        observers: Observers::default(),
     })
     .start();
     ledger.send(Load).await.unwrap().unwrap();
@@ -147,10 +149,12 @@ impl World {
     fn sell(&mut self, request: SellRequest) {
         self.preparations += 1;
         let prepared = PreparedSale {
+            api_id: None,
             price: Amount::from_xbr(PRICE),
             signed: request.signature == SIGNED,
             sealed_key: self.preparations.to_be_bytes().repeat(10),
             signature: SIGNED,
+            span: Span::none(),
         };
         let opened = self.gate();
         let lost = SaleReject::Unavailable { reason: "on purpose" };
@@ -165,7 +169,7 @@ impl World {
         let store = self.store.clone();
         self.sales.push(actix_rt::spawn(async move {
             let gone = Err(SaleReject::Unavailable { reason: "the ledger was replaced" });
-            let answer = answer.await.unwrap_or(gone);
+            let answer = answer.await.unwrap_or(gone).map(|sold| sold.receipt);
             if let Ok(receipt) = &answer {
                 // It is durable by the time it is answered, and the answer is what is stored.
                 let stored = store.sale(request.channel_id, request.channel_seq).await.unwrap();

@@ -17,16 +17,19 @@ use xbr_core::channel::{
     Channel, ChannelState, ChannelTerms, OwnClose, OwnCloseDecision, Reconcile, Reconciliation,
 };
 use xbr_core::reject::{CloseReject, OwnCloseReject, SaleReject};
-use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
+use xbr_core::wire::{CloseReceipt, CloseRequest, SellRequest};
 use xbr_core::{Address, Amount, ChannelId};
 use xbr_store::{Clock, Store, StoreError};
 
-use crate::sale::{PreparingClose, PreparingSale};
+use crate::observer::{Event, Observers};
+use crate::sale::{PreparingClose, PreparingSale, Sold};
 use crate::watch::DeathWatch;
 
 mod commit;
+mod group;
 mod queue;
 
+use group::Held;
 use queue::{Outcome, Prepared, Slot, Work};
 
 /// How many messages may wait for the ledger.
@@ -45,6 +48,8 @@ pub struct LedgerOptions {
     pub reconcile: Reconcile,
     /// Below which balance a channel is running low.
     pub low_balance: Amount,
+    /// Who is told what happens.
+    pub observers: Observers,
 }
 
 impl std::fmt::Debug for LedgerOptions {
@@ -73,7 +78,7 @@ pub struct Attach {
 
 /// Judge a sale, make it durable, and answer with its receipt.
 #[derive(Message)]
-#[rtype(result = "Result<SellReceipt, SaleReject>")]
+#[rtype(result = "Result<Sold, SaleReject>")]
 pub struct CommitSale {
     /// The request.
     pub request: SellRequest,
@@ -115,6 +120,11 @@ impl std::fmt::Debug for CommitClose {
     }
 }
 
+/// From now on a channel is running low below this balance.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SetLowBalance(pub Amount);
+
 /// What the ledger knows of all channels.
 #[derive(Debug, Message)]
 #[rtype(result = "Vec<ChannelStatus>")]
@@ -127,7 +137,9 @@ pub struct ChannelStatus {
     pub channel: Channel,
     /// Amount of the sales that are decided, but not durable yet.
     pub in_flight: Amount,
-    /// Why nothing is sold on it, when that is the market maker's fault.
+    /// How many requests wait to be decided.
+    pub queued: usize,
+    /// Why nothing is sold on it, when its figures and the market maker's contradict each other.
     pub alarm: Option<Alarm>,
     /// How often the market maker has contradicted what it had signed, since the start.
     pub contradictions: u64,
@@ -140,6 +152,13 @@ pub struct ChannelStatus {
 pub enum Alarm {
     /// The market maker went back behind a state that it has signed.
     RolledBack {
+        /// Where the ledger stands.
+        ours: ChannelState,
+        /// Where the market maker says that the channel stands.
+        theirs: ChannelState,
+    },
+    /// The store comes from a backup that is older than what the market maker shows.
+    Outdated {
         /// Where the ledger stands.
         ours: ChannelState,
         /// Where the market maker says that the channel stands.
@@ -164,7 +183,11 @@ struct Account {
     channel: Option<Channel>,
     /// In the order of arrival.
     queue: VecDeque<Slot>,
-    /// Commits that the store has not answered yet.
+    /// Decided sales that wait for others to share a commit with.
+    held: Vec<Held>,
+    /// Whether a timer runs that ends their wait.
+    is_timed: bool,
+    /// Commits that the store has not answered yet, those that are held among them.
     in_flight: usize,
     in_flight_amount: Amount,
     condition: Condition,
@@ -178,12 +201,14 @@ impl Account {
         let channel = self.channel.clone()?;
         let alarm = match channel.reconciliation {
             Reconciliation::Behind { ours, theirs } => Some(Alarm::RolledBack { ours, theirs }),
+            Reconciliation::Outdated { ours, theirs } => Some(Alarm::Outdated { ours, theirs }),
             Reconciliation::Equal | Reconciliation::Ahead { .. } => None,
         };
         Some(ChannelStatus {
             is_low: !channel.is_closed() && channel.state.balance < low_balance,
             channel,
             in_flight: self.in_flight_amount,
+            queued: self.queue.len(),
             alarm,
             contradictions: self.contradictions,
         })
@@ -216,12 +241,14 @@ impl ChannelLedger {
     fn account(&mut self, channel_id: ChannelId) -> &mut Account {
         self.channels.entry(channel_id).or_default()
     }
-}
 
-fn report_low(channel_id: ChannelId, remaining: Amount) {
-    tracing::warn!(
-        channel = %channel_id, %remaining, "the channel is running low; ask the market's operator for another"
-    );
+    fn report_low(&self, channel_id: ChannelId, remaining: Amount) {
+        tracing::warn!(
+            channel = %channel_id, %remaining,
+            "the channel is running low; ask the market's operator for another"
+        );
+        self.options.observers.tell(|| Event::Low { channel_id, remaining });
+    }
 }
 
 impl Actor for ChannelLedger {
@@ -251,18 +278,19 @@ impl Handler<Load> for ChannelLedger {
 impl Handler<Attach> for ChannelLedger {
     type Result = ResponseActFuture<Self, Result<Reconciliation, StoreError>>;
 
-    fn handle(&mut self, message: Attach, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, message: Attach, ctx: &mut Self::Context) -> Self::Result {
         let Attach { terms, theirs, compare } = message;
+        self.release(terms.channel_id, &ctx.address());
         if theirs.balance < self.options.low_balance {
-            report_low(terms.channel_id, theirs.balance);
+            self.report_low(terms.channel_id, theirs.balance);
         }
         if let Some(channel) = &mut self.account(terms.channel_id).channel {
             if channel.terms != terms {
                 tracing::warn!(channel = %terms.channel_id, "the market maker shows other terms than it did");
             }
-            let (ours, before) = (channel.state, channel.reconciliation);
+            let (ours, before, restored) = (channel.state, channel.reconciliation, channel.restored);
             let reconciliation = if compare { channel.reconcile(theirs) } else { before };
-            if reconciliation == before {
+            if (reconciliation, channel.restored) == (before, restored) {
                 return Box::pin(actix::fut::ready(Ok(before)));
             }
             let noted = self.options.store.note_comparison(terms.channel_id, ours, theirs);
@@ -281,7 +309,7 @@ impl Handler<Attach> for ChannelLedger {
 }
 
 impl Handler<CommitSale> for ChannelLedger {
-    type Result = ResponseFuture<Result<SellReceipt, SaleReject>>;
+    type Result = ResponseFuture<Result<Sold, SaleReject>>;
 
     fn handle(&mut self, message: CommitSale, ctx: &mut Self::Context) -> Self::Result {
         let CommitSale { request, preparing } = message;
@@ -331,6 +359,14 @@ impl Handler<CommitOwnClose> for ChannelLedger {
             }
             judged => Box::pin(async move { judged }),
         }
+    }
+}
+
+impl Handler<SetLowBalance> for ChannelLedger {
+    type Result = ();
+
+    fn handle(&mut self, message: SetLowBalance, _: &mut Self::Context) {
+        self.options.low_balance = message.0;
     }
 }
 

@@ -16,10 +16,10 @@ use crate::closing::{Close, CloseError, CloseOptions, CloseReport};
 use crate::key_series::KeyRotated;
 use crate::market_maker::{MarketMaker, MarketOptions};
 use crate::messages::{CloseChannel, MarketError, MarketPort, Publish, Sell};
-use crate::options::{ApiError, ApiOptions, SellerOptions};
+use crate::options::{ApiError, ApiOptions, SellerLimits, SellerOptions};
 use crate::seller::{
     AddApi, Balance, BalanceError, ChannelReport, Directory, MarketFactory, Observe, OnRotate, PauseApi,
-    RemoveApi, ResumeApi, RotateApi, Seller, SellerState, SellerStatus, SetPrice, Start, Stop,
+    RemoveApi, ResumeApi, RotateApi, Seller, SellerState, SellerStatus, SetLimits, SetPrice, Start, Stop,
 };
 use crate::start::StartError;
 use crate::wrapper::{WrapError, Wrapped, Wrapper};
@@ -62,10 +62,12 @@ impl SellerHandle {
     pub fn spawn(options: SellerOptions, market: MarketOptions) -> Result<Self, SpawnError> {
         let signer = options.signer.clone();
         let provider_id = options.provider_id.clone();
+        let observers = options.observers.clone();
         Self::spawn_with(options, move || {
             Box::new(move |watch| {
                 let (market, signer, provider_id) = (market.clone(), signer.clone(), provider_id.clone());
-                MarketPort::new(&MarketMaker::new(market, signer, provider_id, watch).start())
+                let session = MarketMaker::new(market, signer, provider_id, watch);
+                MarketPort::new(&session.observed_by(observers.clone()).start())
             })
         })
     }
@@ -128,6 +130,12 @@ impl SellerHandle {
     /// Sells an API no more; whether there was one. Keys that were offered stay sellable.
     pub async fn remove_api(&self, api_id: ApiId) -> bool {
         self.seller.send(RemoveApi(api_id)).await.unwrap_or(false)
+    }
+
+    /// Keeps to other limits from now on, until a restart.
+    pub async fn set_limits(&self, limits: SellerLimits) {
+        // A seller that has gone keeps to none.
+        let _ = self.seller.send(SetLimits(limits)).await;
     }
 
     /// Moves to the next key of an API now, and waits until it is current. Gives its id.
@@ -239,7 +247,7 @@ impl SellerHandle {
     /// [`SaleReject`]; nothing was sold.
     pub async fn sell(&self, request: SellRequest) -> Result<SellReceipt, SaleReject> {
         let gone = Err(SaleReject::Unavailable { reason: "the seller has gone" });
-        self.seller.send(Sell { request }).await.unwrap_or(gone)
+        self.seller.send(Sell::from(request)).await.unwrap_or(gone)
     }
 
     /// Signs a state to close a channel at, as the market maker asks over WAMP.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use backon::ExponentialBackoff;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use xbr_core::KeyId;
 use xbr_core::offer::KeyOffer;
 use xbr_core::payload::DataKey;
@@ -22,6 +23,7 @@ use xbr_store::{KeyRecord, StoreError};
 
 use crate::keyring::{Keyring, LiveKey};
 use crate::messages::MarketError;
+use crate::observer::Event;
 use crate::watch::DeathWatch;
 use crate::wrapper::{WrapError, Wrapper};
 
@@ -33,8 +35,8 @@ mod retiring;
 pub(crate) use messages::Advance;
 pub use messages::{
     AttachMarket, DetachMarket, Encrypt, EncryptBatch, Halt, KeyRotated, KeysRetired, Observe, OfferPort,
-    Pause, Resume, RotateNow, Rotation, SealKey, SealKeyError, SeriesOptions, SeriesStatus, SetPrice,
-    Subscribe, Unpause,
+    Pause, Resume, RotateNow, Rotation, SealKey, SealKeyError, SeriesOptions, SeriesStatus, SetBounds,
+    SetPrice, Subscribe, Unpause,
 };
 use offering::{LiveOffer, backoff, place};
 use retiring::FIRST_LOOK;
@@ -69,6 +71,8 @@ pub struct KeySeries {
     /// A key was wanted when too many waited for their offers.
     is_wanted: bool,
     rotations: u64,
+    /// When the current key is to be replaced, by the clock.
+    due_at: Option<Instant>,
     last_error: Option<String>,
     preparing: bool,
     has_next: bool,
@@ -112,6 +116,7 @@ impl KeySeries {
             retired: 0,
             is_wanted: false,
             rotations: 0,
+            due_at: None,
             last_error: None,
             preparing: false,
             has_next: false,
@@ -195,7 +200,7 @@ impl KeySeries {
                 self.offers.insert(self.made, LiveOffer { offer, offered: false });
                 self.note_offer(self.made, offered, ctx);
                 let count = self.options.rotation.count;
-                self.keyring.link(Arc::new(LiveKey::new(record, count)));
+                self.keyring.link(record, count);
                 self.has_next = self.current.is_some();
                 self.settle(ctx);
             }
@@ -231,9 +236,12 @@ impl KeySeries {
         self.has_next = false;
         self.rotations += 1;
         let offered = self.offers.values().any(|live| live.offer.key_id == key_id && live.offered);
+        let api_id = self.options.terms.api_id;
+        let late = self.due_at.take().and_then(|due_at| Instant::now().checked_duration_since(due_at));
+        self.options.observers.tell(|| Event::Rotated { api_id, key_id, previous, offered, late });
         self.arm(ctx);
         let event = KeyRotated {
-            api_id: self.options.terms.api_id,
+            api_id,
             key_id,
             previous,
             price: current.price,
@@ -260,6 +268,7 @@ impl KeySeries {
         self.generation += 1;
         let generation = self.generation;
         let Some(interval) = self.options.rotation.interval else { return };
+        self.due_at = Some(Instant::now() + interval);
         let ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
         self.rotates_ns = Some(self.options.clock.now_ns().saturating_add(ns));
         ctx.run_later(interval - lead(interval), move |series, ctx| {

@@ -25,39 +25,44 @@ pub(crate) struct LiveKey {
     pub(crate) price: Amount,
     /// When it was made, Unix time in ns.
     pub(crate) created_ns: u64,
-    /// How many uses are left; `u64::MAX` stands for no limit.
+    /// How many uses it was made for; `None` for no limit.
+    count: Option<u64>,
+    /// How many are left. Where there is no limit so many are counted down that they cannot be used up: so the uses
+    /// of every key are counted, at no cost.
     uses_left: AtomicU64,
     /// The key that follows, once it is durable and its offer was tried.
     next: ArcSwapOption<LiveKey>,
+    /// Where its uses are added when it goes.
+    used_before: Arc<AtomicU64>,
 }
 
 impl LiveKey {
-    /// The key of a record that is stored, for so many uses; `None`: without limit.
-    pub(crate) fn new(record: KeyRecord, count: Option<u64>) -> Self {
+    fn new(record: KeyRecord, count: Option<u64>, used_before: Arc<AtomicU64>) -> Self {
         let KeyRecord { key_id, key, price, created_ns, .. } = record;
-        Self {
-            key_id,
-            key,
-            price,
-            created_ns,
-            uses_left: AtomicU64::new(count.unwrap_or(u64::MAX)),
-            next: ArcSwapOption::empty(),
-        }
+        let uses_left = AtomicU64::new(count.unwrap_or(u64::MAX));
+        Self { key_id, key, price, created_ns, count, uses_left, next: ArcSwapOption::empty(), used_before }
     }
 
     /// Takes one use; `None` when there is none left, else how many are left after it.
     fn take_use(&self) -> Option<u64> {
-        let take = |left: u64| match left {
-            u64::MAX => Some(u64::MAX),
-            left => left.checked_sub(1),
-        };
+        let take = |left: u64| left.checked_sub(1);
         let before = self.uses_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
         take(before)
     }
 
     /// How many uses are left; `None` for no limit.
     pub(crate) fn uses_left(&self) -> Option<u64> {
-        Some(self.uses_left.load(Ordering::Relaxed)).filter(|left| *left != u64::MAX)
+        self.count.map(|_| self.uses_left.load(Ordering::Relaxed))
+    }
+
+    fn used(&self) -> u64 {
+        self.count.unwrap_or(u64::MAX).saturating_sub(self.uses_left.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for LiveKey {
+    fn drop(&mut self) {
+        self.used_before.fetch_add(self.used(), Ordering::Relaxed);
     }
 }
 
@@ -80,6 +85,8 @@ pub(crate) struct Keyring {
     /// The series that makes the keys now: a successor takes its predecessor's place, also for wrappers that were made
     /// before.
     series: ArcSwapOption<WeakRecipient<Advance>>,
+    /// How many uses the keys had that have gone.
+    used_before: Arc<AtomicU64>,
 }
 
 impl Keyring {
@@ -135,8 +142,9 @@ impl Keyring {
         }
     }
 
-    /// Puts a key at the end of the chain. Only the actor calls it.
-    pub(crate) fn link(&self, key: Arc<LiveKey>) {
+    /// Puts a key that is stored at the end of the chain, for so many uses; `None`: without limit. Only the actor calls it.
+    pub(crate) fn link(&self, record: KeyRecord, count: Option<u64>) {
+        let key = Arc::new(LiveKey::new(record, count, self.used_before.clone()));
         match self.last() {
             Some(last) => last.next.store(Some(key)),
             None => self.current.store(Some(key)),
@@ -172,6 +180,13 @@ impl Keyring {
         if let Some(series) = self.series.load_full().and_then(|series| series.upgrade()) {
             let _ = series.try_send(Advance);
         }
+    }
+
+    /// How many uses were taken of all keys. Those of a key that is no longer current, and still in somebody's hands,
+    /// are missing for that moment.
+    pub(crate) fn used(&self) -> u64 {
+        let current = self.current().map_or(0, |key| key.used());
+        self.used_before.load(Ordering::Relaxed).saturating_add(current)
     }
 
     /// The key that follows the current one, when it is made already.
@@ -230,9 +245,10 @@ mod tests {
 
     use super::*;
 
-    fn key(count: Option<u64>) -> Arc<LiveKey> {
+    fn link(keyring: &Keyring, count: Option<u64>) -> KeyId {
+        let key_id = KeyId::random();
         let record = KeyRecord {
-            key_id: KeyId::random(),
+            key_id,
             api_id: ApiId::new([1; 16]),
             key: DataKey::generate(&UserspaceEntropy),
             price: Amount::ZERO,
@@ -240,7 +256,8 @@ mod tests {
             expires_ns: None,
             offered_ns: None,
         };
-        Arc::new(LiveKey::new(record, count))
+        keyring.link(record, count);
+        key_id
     }
 
     #[test]
@@ -248,7 +265,7 @@ mod tests {
         const COUNT: u64 = 1000;
         let keyring = Keyring::default();
         for _ in 0..8 {
-            keyring.link(key(Some(COUNT)));
+            link(&keyring, Some(COUNT));
         }
         let uses = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4)
@@ -272,6 +289,7 @@ mod tests {
         });
         assert_eq!(uses.len(), 8);
         assert!(uses.values().all(|uses| *uses == COUNT), "{uses:?}");
+        assert_eq!(keyring.used(), 8 * COUNT);
     }
 
     #[test]
@@ -279,15 +297,26 @@ mod tests {
         let keyring = Keyring::default();
         keyring.rotate();
         assert!(keyring.take().is_none());
-        let first = key(None);
-        keyring.link(first.clone());
+        let first = link(&keyring, None);
         keyring.rotate();
-        assert_eq!(keyring.current().unwrap().key_id, first.key_id);
-        let next = key(None);
-        keyring.link(next.clone());
-        assert_eq!(keyring.current().unwrap().key_id, first.key_id);
+        assert_eq!(keyring.current().unwrap().key_id, first);
+        let next = link(&keyring, None);
+        assert_eq!(keyring.current().unwrap().key_id, first);
         keyring.rotate();
-        assert_eq!(keyring.current().unwrap().key_id, next.key_id);
+        assert_eq!(keyring.current().unwrap().key_id, next);
+    }
+
+    #[test]
+    fn uses_are_counted_without_a_limit_and_across_keys() {
+        let keyring = Keyring::default();
+        for (count, uses) in [(None, 3), (Some(5), 2), (None, 1)] {
+            link(&keyring, count);
+            keyring.rotate();
+            for _ in 0..uses {
+                assert_eq!(keyring.take().unwrap().key.uses_left().is_some(), count.is_some());
+            }
+        }
+        assert_eq!(keyring.used(), 6);
     }
 
     #[tokio::test]
@@ -295,7 +324,7 @@ mod tests {
         let keyring = Keyring::default();
         let mut asked = 0;
         let (taken, ()) = tokio::join!(keyring.take_or_wait(|| asked += 1), async {
-            keyring.link(key(Some(1)));
+            link(&keyring, Some(1));
         });
         assert!(taken.is_some_and(|taken| taken.exhausted));
         let (none, ()) = tokio::join!(keyring.take_or_wait(|| asked += 1), async { keyring.stop() });

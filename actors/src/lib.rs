@@ -21,9 +21,11 @@ pub mod key_series;
 mod keyring;
 mod market_maker;
 pub mod messages;
+mod observer;
 mod options;
 mod sale;
 pub mod seller;
+pub mod spans;
 mod start;
 mod watch;
 mod wrapper;
@@ -33,7 +35,8 @@ pub use closing::{CloseAt, CloseError, CloseOptions, CloseOutcome, CloseReport};
 pub use handle::{SellerHandle, SpawnError};
 pub use key_series::{KeyRotated, KeySeries, Rotation};
 pub use market_maker::{MarketMaker, MarketOptions};
-pub use options::{ApiError, ApiOptions, DEFAULT_OFFLINE_KEYS, Retention, SellerOptions};
+pub use observer::{Event, Observer, Observers, SaleEvent, SaleOutcome};
+pub use options::{ApiError, ApiOptions, DEFAULT_OFFLINE_KEYS, Retention, SellerLimits, SellerOptions};
 pub use seller::{ChannelReport, Seller, SellerState, SellerStatus};
 pub use start::StartError;
 pub use wrapper::{WrapError, Wrapped, Wrapper};
@@ -42,7 +45,7 @@ pub use xbr_store::{Clock, SystemClock};
 /// The messages of the [`ChannelLedger`].
 pub mod ledger {
     pub use crate::channel_ledger::{
-        Attach, CommitClose, CommitOwnClose, CommitSale, LedgerOptions, Load, Observe,
+        Attach, CommitClose, CommitOwnClose, CommitSale, LedgerOptions, Load, Observe, SetLowBalance,
     };
-    pub use crate::sale::{PreparedClose, PreparedSale, PreparingClose, PreparingSale};
+    pub use crate::sale::{PreparedClose, PreparedSale, PreparingClose, PreparingSale, Sold};
 }

@@ -22,6 +22,7 @@ use crate::messages::{
     FetchActiveChannel, FetchBalance, FetchChannel, FetchChannels, FetchConfig, FetchStatus, Join, Leave,
     MarketError, PlaceOffer, Publish, RevokeOffer, SessionLost, SubmitClose,
 };
+use crate::observer::Observers;
 use crate::seller::MarketWatch;
 
 mod serving;
@@ -68,6 +69,7 @@ pub struct MarketMaker {
     /// Which session it is: what an earlier one says does not count.
     generation: u64,
     in_flight: InFlight,
+    observers: Observers,
     _watch: Option<MarketWatch>,
 }
 
@@ -122,8 +124,15 @@ impl MarketMaker {
             domain: None,
             generation: 0,
             in_flight: InFlight::default(),
+            observers: Observers::default(),
             _watch: watch,
         }
+    }
+
+    /// Tells these what happens.
+    #[must_use]
+    pub fn observed_by(self, observers: Observers) -> Self {
+        Self { observers, ..self }
     }
 
     fn session(&self) -> Result<Session, MarketError> {

@@ -5,6 +5,7 @@
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message, Recipient};
 use thiserror::Error;
+use tracing::Span;
 use xbr_core::offer::KeyOffer;
 use xbr_core::reject::{ArgumentError, CloseReject, SaleReject};
 use xbr_core::wire::{
@@ -12,6 +13,8 @@ use xbr_core::wire::{
     MarketConfig, MarketStatus, SellReceipt, SellRequest,
 };
 use xbr_core::{Address, ChannelId, KeyId, ProviderId};
+
+use crate::spans;
 
 /// Why something could not be had from the market maker.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -59,6 +62,20 @@ pub enum MarketError {
         /// What is wrong with the answer.
         error: ArgumentError,
     },
+}
+
+impl MarketError {
+    /// Which kind it is, in one word, for counting.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NotJoined => "not_joined",
+            Self::Join { .. } => "join",
+            Self::Refused { .. } => "refused",
+            Self::Unsendable { .. } => "unsendable",
+            Self::Unanswered { .. } => "unanswered",
+            Self::Malformed { .. } => "malformed",
+        }
+    }
 }
 
 /// Dial, authenticate and join the realm.
@@ -188,6 +205,14 @@ pub struct Withdraw;
 pub struct Sell {
     /// The call's arguments.
     pub request: SellRequest,
+    /// What the steps of the sale are traced below.
+    pub span: Span,
+}
+
+impl From<SellRequest> for Sell {
+    fn from(request: SellRequest) -> Self {
+        Self { request, span: spans::sale() }
+    }
 }
 
 /// The market maker asks for a state to close a channel at.

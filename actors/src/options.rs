@@ -13,6 +13,7 @@ use xbr_core::{Address, Amount, ProviderId};
 use xbr_store::{Clock, Store, SystemClock};
 
 use crate::key_series::{Rotation, lead};
+use crate::observer::Observers;
 
 /// How many keys of an API may wait to be offered unless something else is said.
 pub const DEFAULT_OFFLINE_KEYS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
@@ -58,6 +59,8 @@ pub struct SellerOptions {
     pub clock: Arc<dyn Clock>,
     /// Where keys and nonces come from.
     pub entropy: Arc<dyn Entropy>,
+    /// Who is told what happens.
+    pub observers: Observers,
 }
 
 impl SellerOptions {
@@ -78,6 +81,7 @@ impl SellerOptions {
             wrap_patience: Duration::from_secs(30),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(UserspaceEntropy),
+            observers: Observers::default(),
         }
     }
 }
@@ -90,6 +94,16 @@ impl fmt::Debug for SellerOptions {
             .field("reconcile", &self.reconcile)
             .finish_non_exhaustive()
     }
+}
+
+/// What of a seller's options can change while it runs; see [`SellerOptions`] for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the option of its name")]
+pub struct SellerLimits {
+    pub low_balance: Amount,
+    pub channel_poll: Option<Duration>,
+    pub offline_keys: NonZeroUsize,
+    pub retention: Retention,
 }
 
 /// One API: on which terms its keys are sold, and when they are replaced.

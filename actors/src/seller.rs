@@ -27,6 +27,7 @@ use crate::in_flight::InFlight;
 use crate::key_series::{KeySeries, OfferPort, SeriesOptions};
 use crate::keyring::Keyring;
 use crate::messages::{MarketError, MarketPort, Publish, SessionLost, ask};
+use crate::observer::Event;
 use crate::options::{ApiOptions, SellerOptions};
 use crate::start::StartError;
 use crate::watch::{Child, ChildDied, DeathWatch};
@@ -40,7 +41,7 @@ mod watching;
 
 pub use messages::{
     AddApi, Balance, BalanceError, ChannelReport, Observe, OnRotate, PauseApi, RemoveApi, ResumeApi,
-    RotateApi, SellerState, SellerStatus, SetPrice, Start, Stop,
+    RotateApi, SellerState, SellerStatus, SetLimits, SetPrice, Start, Stop,
 };
 
 /// How many data keys are kept at hand for sales; the others are read from the archive.
@@ -163,6 +164,7 @@ impl Seller {
         let before = self.state.send_replace(state);
         if before != state {
             tracing::debug!(?before, now = ?state, "seller state");
+            self.options.observers.tell(|| Event::State(state));
         }
     }
 
@@ -173,6 +175,7 @@ impl Seller {
             delegate: self.options.signer.address(),
             reconcile: self.options.reconcile,
             low_balance: self.options.low_balance,
+            observers: self.options.observers.clone(),
         };
         ChannelLedger::watched(options, DeathWatch::new(Child::Ledger, ctx.address().recipient())).start()
     }

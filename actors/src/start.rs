@@ -18,6 +18,7 @@ use crate::messages::{
     FetchActiveChannel, FetchBalance, FetchChannel, FetchChannels, FetchConfig, Join, MarketError,
     MarketPort, Serve, SessionLost, ask,
 };
+use crate::observer::Event;
 use crate::options::SellerOptions;
 use crate::seller::Seller;
 
@@ -110,7 +111,10 @@ pub(crate) async fn reconcile(
             continue;
         }
         let attached = Arc::new(terms_of(&channel, &options, &domain));
-        attach(&attached, &market, &ledger, !terms.contains_key(&channel.channel_id)).await?;
+        let is_new = !terms.contains_key(&channel.channel_id);
+        let reconciliation = attach(&attached, &market, &ledger, is_new).await?;
+        let channel_id = channel.channel_id;
+        options.observers.tell(|| Event::Reconciled { channel_id, is_new, reconciliation });
         terms.insert(channel.channel_id, attached);
     }
     Ok(Ready { domain, terms })
@@ -145,7 +149,7 @@ async fn attach(
     market: &MarketPort,
     ledger: &Addr<ChannelLedger>,
     is_new: bool,
-) -> Result<(), StartError> {
+) -> Result<Reconciliation, StartError> {
     let channel_id = terms.channel_id;
     let balance = ask(&market.fetch_balance, FetchBalance { channel_id }).await?;
     let theirs = if is_new { before_sales_in_flight(&balance) } else { balance.state() };
@@ -165,8 +169,13 @@ async fn attach(
             channel = %channel_id, seq, %remaining, our_seq = ours.seq.value(), our_remaining = %ours.balance,
             "the market maker is behind a state that it has signed; nothing is sold on this channel"
         ),
+        Reconciliation::Outdated { ours, theirs: _ } => tracing::error!(
+            channel = %channel_id, seq, %remaining, our_seq = ours.seq.value(), our_remaining = %ours.balance,
+            "the store comes from a backup and the market maker has gone on since; nothing is sold on this channel: \
+             restore a newer backup, or have the market's operator close the channel and open another"
+        ),
     }
-    Ok(())
+    Ok(reconciliation)
 }
 
 /// Where a channel stands that is seen for the first time. The market maker's figures already count the sales in

@@ -130,6 +130,7 @@ fn config(serializer: Serializer) -> SessionConfig {
         ping_interval: Some(20 * second),
         ping_timeout: 5 * second,
         max_backlog: 4,
+        max_backlog_bytes: 1 << 20,
     }
 }
 

@@ -62,20 +62,30 @@ impl Reader<'_> {
         (market, ServingConfig { invoke, force_reregister })
     }
 
-    /// What those who join a router say about it.
+    /// What those who join the market's router say about it.
     pub(super) fn connection(&mut self, section: &mut Section<'_>) -> Option<MarketConfig> {
+        let (market, auth, cafile) = self.router_to_join(section);
+        self.files.auth = auth;
+        self.files.others.extend(cafile);
+        market
+    }
+
+    /// What those who join a router say about it: how, as whom, and whom they trust.
+    pub(super) fn router_to_join(
+        &self,
+        section: &mut Section<'_>,
+    ) -> (Option<MarketConfig>, AuthFile, Option<Located<PathBuf>>) {
         let url =
             section.required("url", "the address of a router, such as ws://127.0.0.1:8080/ws", router_url);
         let realm = section.required("realm", "the name of a realm", |node| uri_that_is(node, "realm"));
         let serializers = section.optional("serializers", serializers).unwrap_or(Serializer::ALL.to_vec());
-        self.files.auth = match section.optional("auth", |node| Ok((node.place.clone(), table(node)?))) {
+        let auth = match section.optional("auth", |node| Ok((node.place.clone(), table(node)?))) {
             Some((place, table)) => {
                 self.auth(Section::new(self.report, place, section.path_of("auth"), table))
             }
             None => AuthFile::None,
         };
-        self.files.cafile = self.file(section, "cafile");
-        let cafile = self.files.cafile.as_ref().map(|file| file.value.clone());
+        let cafile = self.file(section, "cafile");
         let mut time = |key, default| section.optional(key, positive).unwrap_or(SECONDS(default));
         let connect_timeout = time("connect_timeout", 10);
         let call_timeout = time("call_timeout", 30);
@@ -84,18 +94,19 @@ impl Reader<'_> {
         let bytes = |node| integer(node, 64 << 10, 1 << 30);
         let max_message_bytes = section.optional("max_message_bytes", bytes).unwrap_or(16 * MIB);
         let max_depth = section.optional("max_depth", |node| integer(node, 8, MAX_DEPTH)).unwrap_or(64);
-        Some(MarketConfig {
-            url: url?.value,
-            realm: realm?.value,
+        let router = url.zip(realm).map(|(url, realm)| MarketConfig {
+            url: url.value,
+            realm: realm.value,
             serializers,
-            cafile,
+            cafile: cafile.as_ref().map(|file| file.value.clone()),
             connect_timeout,
             call_timeout,
             ping_interval: Some(ping_interval).filter(|interval| !interval.is_zero()),
             ping_timeout,
             max_message_bytes,
             max_depth,
-        })
+        });
+        (router, auth, cafile)
     }
 
     fn auth(&self, mut section: Section<'_>) -> AuthFile {

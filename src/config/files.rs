@@ -26,6 +26,8 @@ pub struct Secrets {
     pub delegate: DelegateKey,
     /// Who we are towards the router.
     pub auth: Auth,
+    /// Who we are towards the router that a feed is read from, one for each feed; anonymous for the others.
+    pub feeds: Vec<Auth>,
     /// The master key of the store; `None`: it is made together with the store.
     pub master_key: Option<MasterKey>,
     /// What the clients of the HTTP interface have to know; `None`: nothing.
@@ -39,9 +41,13 @@ pub(super) struct Files {
     pub(super) auth: AuthFile,
     pub(super) store: Option<Located<PathBuf>>,
     pub(super) master_key: Option<Located<PathBuf>>,
-    pub(super) cafile: Option<Located<PathBuf>>,
+    /// Of each feed, towards the router that it is read from.
+    pub(super) feeds: Vec<AuthFile>,
     pub(super) http_token: Option<Located<PathBuf>>,
-    pub(super) sources: Vec<Located<PathBuf>>,
+    /// What is to be read and is no secret.
+    pub(super) others: Vec<Located<PathBuf>>,
+    /// What may be made by others while we run.
+    pub(super) awaited: Vec<Located<PathBuf>>,
     /// Of those who may join a router.
     pub(super) tickets: Vec<Located<PathBuf>>,
 }
@@ -79,12 +85,15 @@ impl Files {
         if let Some(file) = &self.store {
             check_store(file, report);
         }
-        self.cafile.iter().chain(&self.sources).for_each(|file| check_file(file, report));
+        self.others.iter().for_each(|file| check_file(file, report));
+        self.awaited.iter().for_each(|file| check_awaited(file, report));
+        let feeds: Vec<_> = self.feeds.into_iter().map(|auth| auth.load(report)).collect();
+        let feeds = feeds.into_iter().collect::<Option<_>>()?;
         let http_token = match http_token {
             Some(token) => Some(token?),
             None => None,
         };
-        Some(Secrets { delegate: delegate?, auth: auth?, master_key: master_key.ok()?, http_token })
+        Some(Secrets { delegate: delegate?, auth: auth?, feeds, master_key: master_key.ok()?, http_token })
     }
 
     /// [`load`](Self::load), for a market.
@@ -95,7 +104,7 @@ impl Files {
         if let Some(file) = &self.store {
             check_store(file, report);
         }
-        self.cafile.iter().for_each(|file| check_file(file, report));
+        self.others.iter().for_each(|file| check_file(file, report));
         Some(HostSecrets { key: key?, tickets: tickets.into_iter().collect::<Option<_>>()?, auth: auth? })
     }
 
@@ -106,7 +115,7 @@ impl Files {
             None => Some(DelegateKey::generate(&UserspaceEntropy).0),
         };
         let auth = self.auth.load(report);
-        self.cafile.iter().for_each(|file| check_file(file, report));
+        self.others.iter().for_each(|file| check_file(file, report));
         Some(BenchSecrets { key: key?, auth: auth? })
     }
 }
@@ -191,6 +200,11 @@ fn check_file(file: &Located<PathBuf>, report: &Report) {
         Ok(_) => {}
         Err(error) => file.complain(report, unusable(&file.value, error)),
     }
+}
+
+/// What is to be read once it is there.
+fn check_awaited(file: &Located<PathBuf>, report: &Report) {
+    if file.value.exists() { check_file(file, report) } else { check_folder(file, report) }
 }
 
 /// What is to be made needs a folder to be made in.

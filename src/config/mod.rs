@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use xbr_actors::{ApiOptions, MarketOptions, Retention, SellerOptions};
-use xbr_core::cbor::Limits;
 use xbr_core::channel::Reconcile;
-use xbr_core::{Address, Amount, ApiId, ProviderId};
+use xbr_core::{Address, Amount, ProviderId};
 use xbr_store::MasterKey;
 use xbr_wamp::{Auth, ClientOptions, Invoke, Roots, Serializer};
 
@@ -19,6 +18,7 @@ mod buyer;
 mod common;
 mod demo;
 mod document;
+mod feed;
 mod files;
 mod host;
 mod http;
@@ -29,6 +29,7 @@ mod section;
 pub use bench::{BenchConfig, BenchSecrets, Extent, LoadConfig, RunningConfig, TargetConfig};
 pub use buyer::{BuyConfig, BuyerConfig, Subscription};
 pub use demo::{DemoConfig, SensorConfig, SourceConfig};
+pub use feed::{BridgeConfig, BridgeTopic, FeedConfig, FeedSource, TcpConfig};
 pub use files::Secrets;
 pub use host::{
     ChannelConfig, HostConfig, HostSecrets, MARKET_MAKER_ROLE, MakerConfig, Member, OPERATOR,
@@ -41,8 +42,6 @@ use document::CliOption;
 use files::Files;
 use read::Reader;
 use section::{Report, Section};
-
-use crate::feed::sensor::SensorKind;
 
 /// The variable that may hold the master key, as 64 hex digits.
 pub const MASTER_KEY_VARIABLE: &str = "XBR_SELLER_MASTER_KEY";
@@ -91,8 +90,8 @@ pub struct SellerConfig {
     pub retention: Retention,
 }
 
-/// The section `[market]`, without its secrets.
-#[derive(Debug, Clone)]
+/// The section `[market]`, or another router to be joined, without its secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MarketConfig {
     /// The router.
     pub url: String,
@@ -132,39 +131,6 @@ pub struct StoreConfig {
     pub path: PathBuf,
     /// The file of the master key, which is made together with the store.
     pub master_key_file: PathBuf,
-}
-
-/// A `[[feed]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FeedConfig {
-    /// Where the lines come from.
-    pub source: FeedSource,
-    /// The API whose keys encrypt them.
-    pub api_id: ApiId,
-    /// The topic that they are published to.
-    pub uri: String,
-    /// How long a line may be, in bytes, without its end.
-    pub max_line_bytes: usize,
-    /// How many publications may wait for the router's acknowledgement.
-    pub in_flight: usize,
-    /// How much structure a line may have.
-    pub limits: Limits,
-}
-
-/// Where the lines of a feed come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FeedSource {
-    /// Standard input, to its end.
-    Stdin,
-    /// A file, to its end; or a FIFO, which is opened again whenever its writers have closed it.
-    Path(PathBuf),
-    /// Synthetic measurements, without end.
-    Sensor {
-        /// What is measured.
-        kind: SensorKind,
-        /// What they begin with.
-        seed: u64,
-    },
 }
 
 /// The section `[log]`.

@@ -11,17 +11,14 @@ use xbr_core::channel::Reconcile;
 use xbr_core::offer::{OfferTerms, UriPrefix};
 use xbr_core::{Amount, ApiId, ProviderId};
 
-use super::common::{XBR, amount, non_empty, positive, uri_that_is};
+use super::common::{XBR, amount, positive};
 use super::document::{self, Node};
 use super::files::Files;
 use super::problem::{ConfigError, Place, ProblemKind};
 use super::section::{Located, Report, Section, duration, integer, parsed, table, text, text_that_is, word};
-use super::{Config, Environment, FeedConfig, FeedSource, MarketConfig, SellerConfig};
+use super::{Config, Environment, SellerConfig};
 
 const SECONDS: fn(u64) -> Duration = Duration::from_secs;
-const MIB: usize = 1 << 20;
-/// A JSON line may be so many times as long once it is CBOR, encrypted and in base64.
-const LINE_GROWTH: usize = 4;
 
 /// Reads a whole file with the reader of its kind; what is wrong is in the report, and then parts of the
 /// result are missing.
@@ -156,29 +153,6 @@ impl Reader<'_> {
         Some(Located { place, key, value: api? })
     }
 
-    fn feed(&mut self, mut section: Section<'_>) -> Option<Located<FeedConfig>> {
-        let source = section.required("source", "stdin, or the path of a file or FIFO", non_empty);
-        let source = source.map(|source| match source.value.as_str() {
-            "stdin" => FeedSource::Stdin,
-            path => {
-                let path = self.path(path);
-                self.files.sources.push(source.clone().map(|_| path.clone()));
-                FeedSource::Path(path)
-            }
-        });
-        let api_id = section.required("api", "the id of an [[api]]", parsed::<ApiId>);
-        let uri = section.required("uri", "the URI to publish to", |node| uri_that_is(node, "URI"));
-        let bytes = |node| integer(node, 1, 256 * MIB);
-        let max_line_bytes = section.optional("max_line_bytes", bytes).unwrap_or(MIB);
-        let in_flight = section.optional("in_flight", |node| integer(node, 1, 1024)).unwrap_or(64);
-        let (place, key) = (section.place(), section.path_of("api"));
-        section.finish();
-        let (source, api_id, uri) = (source?, api_id?.value, uri?.value);
-        let limits = Limits::default();
-        let value = FeedConfig { source, api_id, uri, max_line_bytes, in_flight, limits };
-        Some(Located { place, key, value })
-    }
-
     /// No two may have the same id.
     pub(super) fn check_apis(&self, apis: &[Located<ApiOptions>]) {
         let mut seen = BTreeSet::new();
@@ -190,37 +164,6 @@ impl Reader<'_> {
                     ProblemKind::Value { reason: format!("{api_id} is there already") },
                 );
             }
-        }
-    }
-
-    fn check_feeds(
-        &self,
-        feeds: &[Located<FeedConfig>],
-        apis: &[Located<ApiOptions>],
-        market: Option<&MarketConfig>,
-    ) {
-        let mut sources = Vec::new();
-        for feed in feeds {
-            let FeedConfig { source, api_id, uri, max_line_bytes, .. } = &feed.value;
-            let complain = |reason: String| feed.complain(self.report, ProblemKind::Value { reason });
-            match apis.iter().map(|api| &api.value.terms).find(|terms| terms.api_id == *api_id) {
-                None => complain(format!("there is no [[api]] with the id {api_id}")),
-                Some(terms) if !terms.prefix.covers(uri) => {
-                    complain(format!("the uri {uri} is outside the API's prefix {}", terms.prefix));
-                }
-                Some(_) => {}
-            }
-            if market
-                .is_some_and(|market| max_line_bytes.saturating_mul(LINE_GROWTH) > market.max_message_bytes)
-            {
-                complain(format!(
-                    "market.max_message_bytes must be at least {LINE_GROWTH} times max_line_bytes"
-                ));
-            }
-            if sources.contains(&source) {
-                complain("another feed reads the same source".to_owned());
-            }
-            sources.push(source);
         }
     }
 }

@@ -20,13 +20,13 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use xbr_actors::Rotation;
+use xbr_actors::{Rotation, SystemClock};
 use xbr_core::cbor::Limits;
 use xbr_market::buyer::MarketError as SubscribeError;
-use xbr_wamp::Match;
+use xbr_wamp::{Auth, Match};
 
 use crate::config::{DemoConfig, FeedConfig, FeedSource, SourceConfig};
-use crate::feed::{self, SellerOutlet};
+use crate::feed::{self, FeedMeter, SellerOutlet};
 
 pub mod accounts;
 pub mod board;
@@ -233,21 +233,22 @@ impl Trade {
         config: &SourceConfig,
         pace: Pace,
     ) -> Result<(), DemoError> {
-        let lines = feed::lines::read(source.clone(), MAX_LINE_BYTES);
-        let lines = lines.map_err(|error| DemoError::Io { what: source.to_string(), error })?;
-        let lines = pace.limit(lines, config.every);
         let (api_id, uri) = (config.api.terms.api_id, config.api.terms.prefix.to_string());
         let feed = FeedConfig {
             source,
             api_id,
-            uri: uri.clone(),
+            uri,
             max_line_bytes: MAX_LINE_BYTES,
             in_flight: IN_FLIGHT,
             limits: Limits::default(),
         };
+        let meter = Arc::new(FeedMeter::new(&feed, Arc::new(SystemClock)));
+        let mut source = feed::open(&feed, Auth::Anonymous, &meter)
+            .map_err(|error| DemoError::Io { what: feed.source.to_string(), error })?;
+        source.items = pace.limit(source.items, config.every);
         let (seller, stop) = (market.seller.clone(), self.stop_feeds.subscribe());
         self.feeds.spawn(async move {
-            feed::run(&feed, lines, SellerOutlet { seller, api_id, uri }, stop).await;
+            feed::run(&feed, source, SellerOutlet { seller, api_id }, &meter, stop).await;
         });
         Ok(())
     }

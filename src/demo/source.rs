@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
-use crate::feed::lines::Line;
+use crate::feed::Item;
 
 /// How many payloads may be published ahead of the buyer that has taken the most.
 const AHEAD: u64 = 16;
@@ -33,9 +33,9 @@ impl Pace {
     /// Gives lines at this pace: as long as there are any, and somebody takes them.
     pub fn limit(
         self,
-        mut lines: mpsc::Receiver<io::Result<Line>>,
+        mut lines: mpsc::Receiver<io::Result<Item>>,
         every: Duration,
-    ) -> mpsc::Receiver<io::Result<Line>> {
+    ) -> mpsc::Receiver<io::Result<Item>> {
         let (out, paced) = mpsc::channel(1);
         tokio::spawn(async move {
             while let Some(line) = lines.recv().await {

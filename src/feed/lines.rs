@@ -5,24 +5,13 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::FileTypeExt;
+use std::path::PathBuf;
 
 use thiserror::Error;
 use tokio::sync::mpsc;
 
 use super::sensor::Sensor;
-use crate::config::FeedSource;
-
-/// How many lines may be read ahead.
-const AHEAD: usize = 8;
-
-/// A line, numbered from 1; a FIFO goes on counting when it is opened again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    /// Its number.
-    pub number: u64,
-    /// Its text, without the end of the line.
-    pub text: Result<String, LineError>,
-}
+use super::source::{AHEAD, Item};
 
 /// Why a line cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -41,56 +30,67 @@ pub enum LineError {
     },
 }
 
-/// Starts reading. The receiver ends with the source; what ends the source before its time is the last that
-/// comes.
+/// Lines being read, numbered from 1.
+type Items = mpsc::Receiver<io::Result<Item>>;
+
+/// Reads standard input to its end.
 ///
 /// # Errors
-/// What the operating system says when there can be no thread.
-pub fn read(source: FeedSource, max_line_bytes: usize) -> io::Result<mpsc::Receiver<io::Result<Line>>> {
-    let (lines, receiver) = mpsc::channel(AHEAD);
+/// What the operating system says when there can be no thread; so do the others.
+pub(super) fn of_stdin(max_line_bytes: usize) -> io::Result<Items> {
+    read(max_line_bytes, |reader| reader.pump(io::stdin().lock()))
+}
+
+/// Reads a file to its end, or a FIFO, which is opened again and counted on whenever its writers have
+/// closed it.
+pub(super) fn of_path(path: PathBuf, max_line_bytes: usize) -> io::Result<Items> {
+    read(max_line_bytes, move |reader| {
+        // Opening a FIFO waits for somebody who writes.
+        let mut file = File::open(&path)?;
+        loop {
+            reader.pump(BufReader::new(&file))?;
+            if reader.items.is_closed() || !file.metadata()?.file_type().is_fifo() {
+                return Ok(());
+            }
+            // The old one is closed after the new one is open: what is written in between stays in the pipe.
+            file = File::open(&path)?;
+        }
+    })
+}
+
+/// Measures without end.
+pub(super) fn of_sensor(mut sensor: Sensor) -> io::Result<Items> {
+    read(usize::MAX, move |reader| {
+        sensor.all(|text| reader.pass_on(Ok(text)));
+        Ok(())
+    })
+}
+
+fn read(
+    max_line_bytes: usize,
+    work: impl FnOnce(&mut LineReader) -> io::Result<()> + Send + 'static,
+) -> io::Result<Items> {
+    let (items, receiver) = mpsc::channel(AHEAD);
     std::thread::Builder::new().name("xbr-feed".to_owned()).spawn(move || {
-        let mut reader = LineReader { max: max_line_bytes, number: 0, lines };
-        if let Err(error) = reader.read(&source) {
+        let mut reader = LineReader { cutter: LineCutter::new(max_line_bytes), number: 0, items };
+        if let Err(error) = work(&mut reader) {
             // Nobody listens any more when the service stops.
-            let _ = reader.lines.blocking_send(Err(error));
+            let _ = reader.items.blocking_send(Err(error));
         }
     })?;
     Ok(receiver)
 }
 
 struct LineReader {
-    max: usize,
+    cutter: LineCutter,
     number: u64,
-    lines: mpsc::Sender<io::Result<Line>>,
+    items: mpsc::Sender<io::Result<Item>>,
 }
 
 impl LineReader {
-    fn read(&mut self, source: &FeedSource) -> io::Result<()> {
-        match source {
-            FeedSource::Stdin => self.pump(io::stdin().lock()),
-            FeedSource::Sensor { kind, seed } => {
-                Sensor::new(*kind, *seed).all(|text| self.pass_on(Ok(text)));
-                Ok(())
-            }
-            FeedSource::Path(path) => {
-                // Opening a FIFO waits for somebody who writes.
-                let mut file = File::open(path)?;
-                loop {
-                    self.pump(BufReader::new(&file))?;
-                    if self.lines.is_closed() || !file.metadata()?.file_type().is_fifo() {
-                        return Ok(());
-                    }
-                    // The old one is closed after the new one is open: what is written in between stays in
-                    // the pipe.
-                    file = File::open(path)?;
-                }
-            }
-        }
-    }
-
     /// Reads to the end, or until nobody listens any more.
     fn pump(&mut self, mut source: impl BufRead) -> io::Result<()> {
-        while let Some(text) = next_line(&mut source, self.max)? {
+        while let Some(text) = next_line(&mut source, &mut self.cutter)? {
             if !self.pass_on(text) {
                 break;
             }
@@ -101,48 +101,80 @@ impl LineReader {
     /// Whether there is still somebody who listens.
     fn pass_on(&mut self, text: Result<String, LineError>) -> bool {
         self.number += 1;
-        self.lines.blocking_send(Ok(Line { number: self.number, text })).is_ok()
+        self.items.blocking_send(Ok(Item::line(self.number, text))).is_ok()
     }
 }
 
-/// The next line, of which no more than `max` bytes are ever held; `None` at the end.
-fn next_line(source: &mut impl BufRead, max: usize) -> io::Result<Option<Result<String, LineError>>> {
-    let mut line = Vec::new();
-    let (mut any, mut too_long) = (false, false);
+/// The next line; `None` at the end.
+fn next_line(
+    source: &mut impl BufRead,
+    cutter: &mut LineCutter,
+) -> io::Result<Option<Result<String, LineError>>> {
     loop {
         let chunk = match source.fill_buf() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             other => other?,
         };
-        if chunk.is_empty() && !any {
-            return Ok(None);
+        if chunk.is_empty() {
+            return Ok(cutter.finish());
         }
-        any = true;
-        let (part, end) = match chunk.iter().position(|byte| *byte == b'\n') {
+        let (taken, line) = cutter.push(chunk);
+        source.consume(taken);
+        if line.is_some() {
+            return Ok(line);
+        }
+    }
+}
+
+/// Cuts bytes into lines, of which no more than a maximum is ever held.
+#[derive(Debug)]
+pub(super) struct LineCutter {
+    max: usize,
+    line: Vec<u8>,
+    begun: bool,
+    too_long: bool,
+}
+
+impl LineCutter {
+    /// Between two lines.
+    pub(super) fn new(max: usize) -> Self {
+        Self { max, line: Vec::new(), begun: false, too_long: false }
+    }
+
+    /// Takes bytes up to the end of the line. Returns how many, and the line without its end if that is
+    /// there.
+    pub(super) fn push(&mut self, chunk: &[u8]) -> (usize, Option<Result<String, LineError>>) {
+        let (part, taken) = match chunk.iter().position(|byte| *byte == b'\n') {
             Some(at) => (chunk.get(..at).unwrap_or_default(), at + 1),
             None => (chunk, chunk.len()),
         };
+        self.begun |= taken > 0;
         // One more for a carriage return that is not counted.
-        too_long |= line.len() + part.len() > max + 1;
-        if too_long {
-            line = Vec::new();
+        self.too_long |= self.line.len() + part.len() > self.max.saturating_add(1);
+        if self.too_long {
+            self.line = Vec::new();
         } else {
-            line.extend_from_slice(part);
+            self.line.extend_from_slice(part);
         }
-        let ended = end > part.len() || chunk.is_empty();
-        source.consume(end);
-        if ended {
-            break;
+        let ended = taken > part.len();
+        (taken, if ended { self.finish() } else { None })
+    }
+
+    /// The line that has begun, if any, as if it had ended.
+    pub(super) fn finish(&mut self) -> Option<Result<String, LineError>> {
+        if !std::mem::take(&mut self.begun) {
+            return None;
         }
+        let mut line = std::mem::take(&mut self.line);
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        if std::mem::take(&mut self.too_long) || line.len() > self.max {
+            return Some(Err(LineError::TooLong { max: self.max }));
+        }
+        let text = String::from_utf8(line);
+        Some(text.map_err(|error| LineError::NotUtf8 { column: error.utf8_error().valid_up_to() + 1 }))
     }
-    if line.last() == Some(&b'\r') {
-        line.pop();
-    }
-    if too_long || line.len() > max {
-        return Ok(Some(Err(LineError::TooLong { max })));
-    }
-    let text = String::from_utf8(line);
-    Ok(Some(text.map_err(|error| LineError::NotUtf8 { column: error.utf8_error().valid_up_to() + 1 })))
 }
 
 #[cfg(test)]
@@ -151,7 +183,8 @@ mod tests {
 
     fn lines(input: &[u8], capacity: usize, max: usize) -> Vec<Result<String, LineError>> {
         let mut source = BufReader::with_capacity(capacity, input);
-        std::iter::from_fn(|| next_line(&mut source, max).unwrap()).collect()
+        let mut cutter = LineCutter::new(max);
+        std::iter::from_fn(|| next_line(&mut source, &mut cutter).unwrap()).collect()
     }
 
     #[test]

@@ -27,6 +27,7 @@ use std::fmt;
 use std::future::Future;
 use std::num::NonZeroU64;
 use std::pin::Pin;
+use std::time::Duration;
 
 use thiserror::Error;
 use xbr_core::channel::{Channel, ChannelState, CloseRecord, OwnClose, SaleRecord};
@@ -40,13 +41,18 @@ mod master_key;
 mod memory;
 mod operation;
 pub mod private_file;
+mod query;
 mod sqlite;
 
 pub use clock::{Clock, SystemClock};
 pub use master_key::{MasterKey, MasterKeyError};
 pub use memory::{Fault, JournalEntry, MemoryStore, Tables};
 pub use operation::{Operation, Read, Write};
-pub use sqlite::{Inspection, SqliteStore, inspect};
+pub use query::{
+    CursorError, Earnings, EarningsQuery, KeyCursor, KeyEntry, KeyPage, KeyQuery, KeyState, KeyStateError,
+    MAX_EARNINGS, MAX_PAGE, Page, SalesCursor, SalesPage, SalesQuery,
+};
+pub use sqlite::{Holdings, Inspection, ReadOnlyStore, RestoreOptions, SqliteStore, inspect, restore};
 
 /// What a store answers with: it is under way when the method returns, and needs no polling to take effect.
 pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'static>>;
@@ -141,6 +147,17 @@ pub enum EvidenceRequest {
     Sell(SellRequest),
     /// A close.
     Close(CloseRequest),
+}
+
+/// A transaction of the store that has ended, for those who watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transaction {
+    /// How many writes, and reads that waited for them, shared it.
+    pub writes: usize,
+    /// From its beginning until it was on disk, or failed.
+    pub duration: Duration,
+    /// Whether it is on disk for certain.
+    pub is_durable: bool,
 }
 
 /// Durable state. Everything is asynchronous: no method blocks its caller.

@@ -67,9 +67,9 @@ class Realm:
 
         return blockingCallFromThread(reactor, call)
 
-    def publish(self, topic: str, *args: Any) -> None:
+    def publish(self, topic: str, *args: Any, **kwargs: Any) -> None:
         options = PublishOptions(acknowledge=True)
-        blockingCallFromThread(reactor, lambda: self.session.publish(topic, *args, options=options))
+        blockingCallFromThread(reactor, lambda: self.session.publish(topic, *args, options=options, **kwargs))
 
     def register(self, procedure: str, endpoint: Any, **options: Any) -> None:
         """Serve a procedure; the endpoint runs in Twisted's thread."""

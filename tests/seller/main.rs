@@ -11,6 +11,7 @@ mod life;
 mod sales;
 #[path = "../support/mod.rs"]
 mod support;
+mod watched;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,7 +105,7 @@ impl Market {
 
     async fn sell(&self, request: SellRequest) -> Result<SellReceipt, SaleReject> {
         let channel_id = request.channel_id;
-        guarded(channel_id, self.seller.send(Sell { request }).await.unwrap())
+        guarded(channel_id, self.seller.send(Sell::from(request)).await.unwrap())
     }
 
     async fn close_channel(&self, request: CloseRequest) -> Result<CloseReceipt, CloseReject> {

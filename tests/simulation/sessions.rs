@@ -395,7 +395,7 @@ impl Handler<maker::CallSell> for Session<OfMaker> {
         let audited = network.clone();
         let asked = network.carry((Party::Maker, number), Party::Seller, timeout, what, move |role| {
             let Role::Seller { served: Some(served), .. } = role else { return None };
-            let answer = served.sell.send(seller::Sell { request: sent.clone() });
+            let answer = served.sell.send(seller::Sell::from(sent.clone()));
             let (network, channel_id) = (audited.clone(), sent.channel_id);
             Some(
                 async move {

@@ -7,6 +7,7 @@
 pub mod chance;
 pub mod fake_market;
 pub(crate) mod guard;
+pub mod parties;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,22 +15,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guard::Guard;
+pub use parties::*;
 use xbr_actors::key_series::SeriesOptions;
-use xbr_actors::{ApiOptions, Clock, DEFAULT_OFFLINE_KEYS, Retention, Rotation, SellerOptions};
-use xbr_core::channel::{ChannelState, ChannelTerms};
+use xbr_actors::{ApiOptions, Clock, DEFAULT_OFFLINE_KEYS, Observers, Retention, Rotation, SellerOptions};
+use xbr_core::channel::ChannelState;
 use xbr_core::crypto::UserspaceEntropy;
 use xbr_core::offer::{OfferTerms, UriPrefix};
-use xbr_core::wire::{CloseReceipt, CloseRequest, MarketDomain, SellReceipt, SellRequest};
-use xbr_core::{
-    Address, Amount, ApiId, BuyerKey, ChannelId, ChannelSeq, DelegateKey, Eip712, KeyId, MarketId, Signature,
-    Signer,
-};
+use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
+use xbr_core::{Amount, ChannelId, Eip712, KeyId, Signature, Signer};
 use xbr_store::Store;
-
-pub const API: ApiId = ApiId::new([0xa1; 16]);
-pub const CHANNEL: ChannelId = ChannelId::new([0xc1; 16]);
-pub const MARKET: MarketId = MarketId::new([0x31; 16]);
-pub const URI: &str = "io.crossbar.example";
 
 thread_local! {
     static PAUSED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
@@ -76,45 +70,6 @@ impl Clock for PanickingClock {
         }
         StoppedClock.now_ns()
     }
-}
-
-pub fn market_maker() -> DelegateKey {
-    DelegateKey::from_bytes(&[0x11; 32]).unwrap()
-}
-
-pub fn seller_key() -> Arc<DelegateKey> {
-    Arc::new(DelegateKey::from_bytes(&[0x22; 32]).unwrap())
-}
-
-/// The secret and public halves of a buyer's key.
-pub fn buyer() -> ([u8; 32], BuyerKey) {
-    let secret = [0x33; 32];
-    (secret, xbr_core::crypto::sealed_box_public_key(&secret))
-}
-
-pub fn domain() -> MarketDomain {
-    MarketDomain {
-        chain_id: Amount::from_units(1),
-        verifying_contract: Address::new([0x44; 20]),
-        market_id: MARKET,
-    }
-}
-
-pub fn terms_of(channel_id: ChannelId) -> ChannelTerms {
-    ChannelTerms {
-        channel_id,
-        market_id: MARKET,
-        market_maker: market_maker().address(),
-        delegate: seller_key().address(),
-        amount: Amount::from_xbr(1000),
-        chain_id: domain().chain_id,
-        verifying_contract: domain().verifying_contract,
-        close_at: Amount::from_units(1),
-    }
-}
-
-pub fn state(seq: u32, balance_xbr: u64) -> ChannelState {
-    ChannelState { seq: ChannelSeq::new(seq), balance: Amount::from_xbr(balance_xbr) }
 }
 
 fn sign(channel_id: ChannelId, state: ChannelState, is_final: bool) -> Signature {
@@ -185,6 +140,7 @@ pub fn series(store: Arc<dyn Store>, rotation: Rotation) -> SeriesOptions {
         offline_keys: DEFAULT_OFFLINE_KEYS,
         retention: Retention::default(),
         on_retired: None,
+        observers: Observers::default(),
     }
 }
 

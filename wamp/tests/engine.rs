@@ -281,6 +281,19 @@ fn refusals_do_not_pile_up_for_a_router_that_never_reads() {
 }
 
 #[test]
+fn reading_stops_at_a_backlog_of_few_but_large_messages() {
+    let mut world = World::joined(Serializer::Cbor);
+    world.register("com.busy");
+    for token in 0..3 {
+        world.call(Call::new("com.busy").args(["x".repeat(9000).into()]).timeout(SECOND), token);
+    }
+    world.wait();
+    assert!(!world.engine.wants_input(), "three are fewer than four, but too large");
+    assert!(world.engine.poll_inbound().is_some());
+    assert!(world.engine.wants_input());
+}
+
+#[test]
 fn reading_stops_at_the_backlog_but_never_while_an_answer_is_due() {
     let mut world = World::joined(Serializer::Cbor);
     world.register("com.busy");

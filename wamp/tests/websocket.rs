@@ -225,23 +225,27 @@ async fn a_handler_can_call_while_invocations_pile_up() {
 
 #[tokio::test]
 async fn events_wait_for_a_slow_reader_in_their_order() {
-    let stub = Stub::start(Choice::First).await;
-    let mut options = options(&stub);
-    options.incoming_capacity = 2;
-    let (session, mut incoming) = connect(options).await.unwrap();
-    session.subscribe("com.topic", Match::Exact).await.unwrap();
-    let publisher = tokio::spawn(async move {
+    for (capacity, bytes) in [(2, 64 << 20), (1024, 1)] {
+        let stub = Stub::start(Choice::First).await;
+        let mut options = options(&stub);
+        (options.incoming_capacity, options.incoming_bytes) = (capacity, bytes);
+        let (session, mut incoming) = connect(options).await.unwrap();
+        session.subscribe("com.topic", Match::Exact).await.unwrap();
+        let publisher = tokio::spawn(async move {
+            for number in 0..500u64 {
+                session.publish(Publish::new("com.topic").args([number.into()])).await.unwrap();
+            }
+            session
+        });
         for number in 0..500u64 {
-            session.publish(Publish::new("com.topic").args([number.into()])).await.unwrap();
+            let event = timeout(Duration::from_secs(5), incoming.next()).await;
+            let Some(IncomingEvent::Event(event)) = event.expect("nothing wakes the driver") else {
+                panic!()
+            };
+            assert_eq!((&*event.topic, event.args), ("com.topic", vec![Value::from(number)]));
         }
-        session
-    });
-    for number in 0..500u64 {
-        let event = timeout(Duration::from_secs(5), incoming.next()).await.expect("nothing wakes the driver");
-        let Some(IncomingEvent::Event(event)) = event else { panic!() };
-        assert_eq!((&*event.topic, event.args), ("com.topic", vec![Value::from(number)]));
+        assert_eq!(publisher.await.unwrap().statistics().dropped_events(), 0);
     }
-    assert_eq!(publisher.await.unwrap().statistics().dropped_events(), 0);
 }
 
 #[tokio::test]

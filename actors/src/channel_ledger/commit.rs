@@ -2,22 +2,25 @@
 //! followed by reading the channel back.
 
 use actix::prelude::*;
+use tracing::Span;
 use xbr_core::channel::{
     Channel, ChannelState, CloseDecision, CloseRecord, OwnClose, OwnCloseDecision, SaleClaim, SaleDecision,
     SaleRecord,
 };
 use xbr_core::reject::{CloseReject, OwnCloseReject, Reject, SaleReject};
 use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
-use xbr_core::{Amount, ChannelId};
+use xbr_core::{Amount, ApiId, ChannelId};
 use xbr_store::kill_point::Step;
-use xbr_store::{Evidence, EvidenceRequest, Outcome, StoreError};
+use xbr_store::{Evidence, EvidenceRequest, StoreError};
 
-use super::queue::{CloseReply, Ready, SaleReply};
-use super::{ChannelLedger, CommitOwnClose, Condition, report_low};
-use crate::sale::{PreparedClose, PreparedSale};
+use super::queue::{CloseReply, Ready};
+use super::{ChannelLedger, CommitOwnClose, Condition};
+use crate::observer::Event;
+use crate::sale::{PreparedClose, PreparedSale, Sold};
+use crate::spans::step;
 
 /// What is said when a sale or close is not durable.
-const NOT_DURABLE: &str = "it could not be made durable";
+pub(super) const NOT_DURABLE: &str = "it could not be made durable";
 
 /// A market maker that contradicts itself without end shall not fill the disk.
 const MAX_EVIDENCE: u32 = 1000;
@@ -30,14 +33,24 @@ enum Judged<R, A> {
     Answer(A),
 }
 
-/// A commit is answered by the store.
+/// A sale by which the channel has advanced, and what goes with it.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) record: SaleRecord,
+    pub(super) api_id: Option<ApiId>,
+    pub(super) span: Span,
+}
+
+/// Commits are answered by the store.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Committed {
-    channel_id: ChannelId,
-    amount: Amount,
-    /// Whether it is certainly durable. If not, what was decided upon it does not hold.
-    durable: bool,
+    pub(super) channel_id: ChannelId,
+    /// How many.
+    pub(super) count: usize,
+    pub(super) amount: Amount,
+    /// Whether all are certainly durable. If not, what was decided upon them does not hold.
+    pub(super) durable: bool,
 }
 
 /// A channel was read back from the store.
@@ -53,10 +66,20 @@ impl ChannelLedger {
     pub(super) fn decide(&mut self, channel_id: ChannelId, ready: Ready, ledger: &Addr<Self>) {
         match ready {
             Ready::Sale { request, prepared, prior, reply } => {
-                match self.decide_sale(&request, prepared, prior.as_deref()) {
-                    Judged::Store(record) => self.commit_sale(channel_id, record, reply, ledger),
-                    // Whoever asked may have gone.
-                    Judged::Answer(answer) => drop(reply.send(answer)),
+                let (api_id, span) = (prepared.api_id, prepared.span.clone());
+                let deciding = step!(&span, "decide");
+                let judged = self.decide_sale(&request, prepared, prior.as_deref(), ledger);
+                drop(deciding);
+                match judged {
+                    Judged::Store(record) => {
+                        let sale = Decided { record, api_id, span };
+                        self.hold(channel_id, sale, reply);
+                    }
+                    Judged::Answer(answer) => {
+                        let again = |receipt| Sold { receipt, api_id, is_repeat: true };
+                        // Whoever asked may have gone.
+                        let _ = reply.send(answer.map(again));
+                    }
                 }
             }
             Ready::Close { request, prepared, reply } => match self.decide_close(&request, &prepared) {
@@ -72,6 +95,7 @@ impl ChannelLedger {
         request: &SellRequest,
         prepared: PreparedSale,
         prior: Option<&SaleRecord>,
+        ledger: &Addr<Self>,
     ) -> Judged<SaleRecord, Result<SellReceipt, SaleReject>> {
         let account = self.channels.get_mut(&request.channel_id);
         let Some(channel) = account.and_then(|account| account.channel.as_mut()) else {
@@ -91,12 +115,14 @@ impl ChannelLedger {
                     sealed_key: prepared.sealed_key,
                     market_maker_signature: request.signature,
                     signature: prepared.signature,
+                    sold_ns: self.options.clock.now_ns(),
+                    api_id: prepared.api_id,
                 };
                 channel.apply_sale(&record);
                 // Once, when it falls below.
                 let low_balance = self.options.low_balance;
                 if record.before.balance >= low_balance && record.state.balance < low_balance {
-                    report_low(record.channel_id, record.state.balance);
+                    self.report_low(record.channel_id, record.state.balance);
                 }
                 Step::Applied.pass();
                 Judged::Store(record)
@@ -111,6 +137,7 @@ impl ChannelLedger {
                 let ours = channel.state;
                 if channel.is_rolled_back_by(&claim, prior) {
                     channel.halt(claim.state);
+                    self.release(request.channel_id, ledger);
                     self.note_rollback(request.channel_id, ours, claim.state);
                 }
                 if prepared.signed && contradicts(&reject, ours, &claim) {
@@ -119,37 +146,6 @@ impl ChannelLedger {
                 Judged::Answer(Err(reject))
             }
         }
-    }
-
-    fn commit_sale(
-        &mut self,
-        channel_id: ChannelId,
-        record: SaleRecord,
-        reply: SaleReply,
-        ledger: &Addr<Self>,
-    ) {
-        self.commit_begins(channel_id, record.amount);
-        let stored = self.options.store.commit_sale(record.clone());
-        let (store, delegate, ledger) = (self.options.store.clone(), self.options.delegate, ledger.clone());
-        actix_rt::spawn(async move {
-            let durable = match stored.await {
-                Ok(()) => true,
-                Err(error) => {
-                    tracing::error!(channel = %channel_id, %error, "cannot store a sale");
-                    error.outcome() == Outcome::Unknown
-                        && matches!(store.sale(channel_id, record.state.seq).await, Ok(Some(it)) if it == record)
-                }
-            };
-            // Whoever asked may have gone; so may the ledger, whose successor reads the store.
-            if durable {
-                Step::Fsynced.pass();
-                report_sale(&record);
-                let _ = reply.send(Ok(SellReceipt::of(&record, delegate)));
-            } else {
-                let _ = reply.send(Err(SaleReject::Unavailable { reason: NOT_DURABLE }));
-            }
-            let _ = ledger.send(Committed { channel_id, amount: record.amount, durable }).await;
-        });
     }
 
     /// A close's record, by which the channel has advanced; or the answer, where there is nothing to store.
@@ -202,6 +198,7 @@ impl ChannelLedger {
         reply: CloseReply,
         ledger: &Addr<Self>,
     ) {
+        self.release(channel_id, ledger);
         self.commit_begins(channel_id, Amount::ZERO);
         let stored = self.options.store.commit_close(record.clone());
         let (delegate, ledger) = (self.options.delegate, ledger.clone());
@@ -222,7 +219,7 @@ impl ChannelLedger {
                     reply.send(Err(CloseReject::Unavailable { reason: NOT_DURABLE }))
                 }
             };
-            let _ = ledger.send(Committed { channel_id, amount: Amount::ZERO, durable }).await;
+            let _ = ledger.send(Committed { channel_id, count: 1, amount: Amount::ZERO, durable }).await;
         });
     }
 
@@ -255,7 +252,7 @@ impl ChannelLedger {
             let stored = stored.await;
             let durable = stored.is_ok();
             // A ledger that has gone has a successor, which reads the store.
-            let _ = ledger.send(Committed { channel_id, amount: Amount::ZERO, durable }).await;
+            let _ = ledger.send(Committed { channel_id, count: 1, amount: Amount::ZERO, durable }).await;
             stored.map(|()| OwnCloseDecision::Commit).map_err(|error| {
                 tracing::error!(channel = %channel_id, %error, "cannot store a close");
                 OwnCloseReject::Unavailable { reason: NOT_DURABLE }
@@ -270,6 +267,7 @@ impl ChannelLedger {
             seq = theirs.seq.value(), remaining = %theirs.balance,
             "the market maker signed a state behind one that it had signed; nothing is sold on this channel"
         );
+        self.options.observers.tell(|| Event::RolledBack { channel_id, ours, theirs });
         let noted = self.options.store.note_comparison(channel_id, ours, theirs);
         actix_rt::spawn(async move {
             if let Err(error) = noted.await {
@@ -278,7 +276,7 @@ impl ChannelLedger {
         });
     }
 
-    fn commit_begins(&mut self, channel_id: ChannelId, amount: Amount) {
+    pub(super) fn commit_begins(&mut self, channel_id: ChannelId, amount: Amount) {
         let account = self.account(channel_id);
         account.in_flight += 1;
         account.in_flight_amount = account.in_flight_amount.checked_add(amount).unwrap_or(Amount::MAX);
@@ -303,7 +301,9 @@ impl ChannelLedger {
             EvidenceRequest::Close(request) => request.channel_id,
         };
         self.account(channel_id).contradictions += 1;
-        tracing::error!(error = reject.uri(), "the market maker contradicts what it has signed: {reject}");
+        let error = reject.uri();
+        self.options.observers.tell(|| Event::Contradiction { channel_id, error });
+        tracing::error!(error, "the market maker contradicts what it has signed: {reject}");
         self.evidence_kept += 1;
         if self.evidence_kept > MAX_EVIDENCE {
             tracing::error!("no more evidence is kept before a restart");
@@ -336,7 +336,7 @@ fn close_contradicts(reject: &CloseReject) -> bool {
     matches!(reject, CloseReject::UnexpectedSeq { .. } | CloseReject::UnexpectedBalance { .. })
 }
 
-fn report_sale(record: &SaleRecord) {
+pub(super) fn report_sale(record: &SaleRecord) {
     tracing::info!(
         channel = %record.channel_id,
         key_id = %record.key_id,
@@ -363,7 +363,7 @@ impl Handler<Committed> for ChannelLedger {
 
     fn handle(&mut self, message: Committed, ctx: &mut Self::Context) {
         let Some(account) = self.channels.get_mut(&message.channel_id) else { return };
-        account.in_flight = account.in_flight.saturating_sub(1);
+        account.in_flight = account.in_flight.saturating_sub(message.count);
         account.in_flight_amount =
             account.in_flight_amount.checked_sub(message.amount).unwrap_or(Amount::ZERO);
         if !message.durable {

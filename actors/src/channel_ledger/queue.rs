@@ -7,13 +7,13 @@ use tokio::sync::oneshot;
 use xbr_core::ChannelId;
 use xbr_core::channel::SaleRecord;
 use xbr_core::reject::{CloseReject, SaleReject};
-use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
+use xbr_core::wire::{CloseReceipt, CloseRequest, SellRequest};
 
 use super::{Account, ChannelLedger, Condition};
-use crate::sale::{PreparedClose, PreparedSale};
+use crate::sale::{PreparedClose, PreparedSale, Sold};
 
 /// Where a sale's answer goes.
-pub(super) type SaleReply = oneshot::Sender<Result<SellReceipt, SaleReject>>;
+pub(super) type SaleReply = oneshot::Sender<Result<Sold, SaleReject>>;
 /// Where a close's answer goes.
 pub(super) type CloseReply = oneshot::Sender<Result<CloseReceipt, CloseReject>>;
 
@@ -118,6 +118,11 @@ impl Account {
 impl ChannelLedger {
     /// Takes requests of a channel from the head of its queue as long as they can be decided.
     pub(super) fn pump(&mut self, channel_id: ChannelId, ctx: &mut Context<Self>) {
+        self.decide_ready(channel_id, ctx);
+        self.release_or_wait(channel_id, ctx);
+    }
+
+    fn decide_ready(&mut self, channel_id: ChannelId, ctx: &mut Context<Self>) {
         while let Some(account) = self.channels.get_mut(&channel_id) {
             match account.condition {
                 Condition::Ready => {}
@@ -139,6 +144,8 @@ impl ChannelLedger {
     }
 
     fn look_back(&mut self, channel_id: ChannelId, ctx: &mut Context<Self>) {
+        // What is held is read with the rest.
+        self.release(channel_id, &ctx.address());
         let Some(account) = self.channels.get_mut(&channel_id) else { return };
         let Some(request) = account.looks_back() else { return };
         let found = self.options.store.sale(channel_id, request.channel_seq);

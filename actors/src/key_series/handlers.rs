@@ -158,6 +158,8 @@ impl Handler<Pause> for KeySeries {
 
     fn handle(&mut self, _: Pause, _: &mut Self::Context) {
         self.keyring.set_paused(true);
+        // What a pause holds up is not late.
+        self.due_at = None;
         let api_id = self.options.terms.api_id;
         for waiter in self.waiters.drain(..) {
             // Whoever asked may have gone.
@@ -213,6 +215,7 @@ impl Handler<Observe> for KeySeries {
             next_key_id: next.as_ref().map(|key| key.key_id),
             uses_left: current.and_then(|key| key.uses_left()),
             rotations: self.rotations,
+            wrapped: self.keyring.used(),
             is_offered: self
                 .offers
                 .values()

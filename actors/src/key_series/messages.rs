@@ -12,6 +12,7 @@ use xbr_core::{Amount, ApiId, BuyerKey, KeyId, Value};
 use xbr_store::{Clock, Store, StoreError};
 
 use crate::messages::{PlaceOffer, RevokeOffer};
+use crate::observer::Observers;
 use crate::options::Retention;
 use crate::wrapper::{WrapError, Wrapped};
 
@@ -45,6 +46,8 @@ pub struct SeriesOptions {
     pub retention: Retention,
     /// Who hears which keys have left it.
     pub on_retired: Option<Recipient<KeysRetired>>,
+    /// Who is told what happens.
+    pub observers: Observers,
 }
 
 impl std::fmt::Debug for SeriesOptions {
@@ -168,6 +171,16 @@ pub struct Halt;
 #[rtype(result = "()")]
 pub struct Resume;
 
+/// Keep to other bounds from now on.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct SetBounds {
+    /// How many keys may wait to be offered before no more are made.
+    pub offline_keys: NonZeroUsize,
+    /// Which keys leave the archive.
+    pub retention: Retention,
+}
+
 /// Refuse to encrypt, make no key and place no offer of a new one, until [`Unpause`]. What is offered stays offered, and
 /// is offered again to a market maker that comes back. Repeating it changes nothing.
 #[derive(Debug, Message)]
@@ -218,6 +231,8 @@ pub struct SeriesStatus {
     pub uses_left: Option<u64>,
     /// How many keys have been current.
     pub rotations: u64,
+    /// How many payloads were encrypted since the start.
+    pub wrapped: u64,
     /// Whether the market maker has taken its offer.
     pub is_offered: bool,
     /// Live keys whose offer the market maker has not taken yet.

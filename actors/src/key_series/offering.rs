@@ -13,6 +13,7 @@ use xbr_store::KeyFilter;
 use super::{KeySeries, MAX_LEAD, OfferPort};
 use crate::backoff;
 use crate::messages::{MarketError, PlaceOffer, ask};
+use crate::observer::Event;
 
 /// So many keys that an earlier life could not offer are looked for at a time.
 const MAX_RECOVERED: usize = 1000;
@@ -112,6 +113,7 @@ impl KeySeries {
     }
 
     pub(super) fn note_offer(&mut self, made: i64, result: Result<(), MarketError>, ctx: &mut Context<Self>) {
+        self.tell_offer(made, &result);
         match result {
             Ok(()) => {
                 self.backoff = backoff(self.options.terms.api_id);
@@ -139,6 +141,17 @@ impl KeySeries {
                 self.arm_retry(ctx);
             }
         }
+    }
+
+    /// That there is nobody to offer to is no news.
+    fn tell_offer(&self, made: i64, result: &Result<(), MarketError>) {
+        let Some(LiveOffer { offer, .. }) = self.offers.get(&made) else { return };
+        let error = match result {
+            Err(MarketError::NotJoined) => return,
+            result => result.as_ref().err(),
+        };
+        let (api_id, key_id, price) = (offer.api_id, offer.key_id, offer.price);
+        self.options.observers.tell(|| Event::Offer { api_id, key_id, price, error: error.cloned() });
     }
 
     pub(super) fn arm_retry(&mut self, ctx: &mut Context<Self>) {

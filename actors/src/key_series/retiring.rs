@@ -8,8 +8,9 @@ use actix::prelude::*;
 use futures_util::future::join_all;
 use xbr_store::{KeyFilter, KeyInfo};
 
-use super::{KeySeries, KeysRetired, OfferPort};
+use super::{KeySeries, KeysRetired, OfferPort, SetBounds};
 use crate::messages::{RevokeOffer, ask};
+use crate::options::Retention;
 
 /// How long after the start old keys are looked for.
 pub(super) const FIRST_LOOK: Duration = Duration::from_secs(10);
@@ -23,8 +24,7 @@ const MAX_STEP: usize = 256;
 impl KeySeries {
     /// Looks for old keys after a while, and from then on.
     pub(super) fn arm_retention(&self, delay: Duration, ctx: &mut Context<Self>) {
-        let retention = self.options.retention;
-        if retention.max_age.is_none() && retention.max_keys.is_none() {
+        if !self.has_retention() {
             return;
         }
         ctx.run_later(delay, |series, ctx| {
@@ -33,6 +33,20 @@ impl KeySeries {
             });
             ctx.spawn(step);
         });
+    }
+
+    fn has_retention(&self) -> bool {
+        let retention = self.options.retention;
+        retention.max_age.is_some() || retention.max_keys.is_some()
+    }
+
+    /// Keeps to another policy, from the next look on.
+    fn retain(&mut self, retention: Retention, ctx: &mut Context<Self>) {
+        let looked_before = self.has_retention();
+        self.options.retention = retention;
+        if !looked_before {
+            self.arm_retention(FIRST_LOOK, ctx);
+        }
     }
 
     /// One step; whether there may be more.
@@ -98,6 +112,18 @@ impl KeySeries {
                 // A seller that has gone sells nothing.
                 let _ = listener.send(retired).await;
             });
+        }
+    }
+}
+
+impl Handler<SetBounds> for KeySeries {
+    type Result = ();
+
+    fn handle(&mut self, message: SetBounds, ctx: &mut Self::Context) {
+        self.options.offline_keys = message.offline_keys;
+        self.retain(message.retention, ctx);
+        if self.is_wanted {
+            self.prepare(ctx);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use backon::{BackoffBuilder, ExponentialBuilder};
+use tracing::Span;
 use xbr_core::Value;
 use xbr_core::reject::Reject;
 use xbr_core::wire::{CloseRequest, MarketMakerStatus, OnStatus, SellRequest, uri};
@@ -14,6 +15,8 @@ use xbr_wamp::{Event, Invocation, Match, RegisterOptions, Session};
 
 use super::{MarketMaker, market_error};
 use crate::messages::{CloseChannel, MarketError, MarketMakerBack, Sell, Serve, Withdraw};
+use crate::observer;
+use crate::spans::{self, step};
 
 /// How many invocations may be under way; what comes beyond is answered at once, to be repeated.
 const MAX_IN_FLIGHT: usize = 2048;
@@ -53,6 +56,7 @@ impl MarketMaker {
         };
         Step::Received.pass();
         if self.in_flight.count() >= MAX_IN_FLIGHT {
+            self.observers.tell(|| observer::Event::TurnedAway { error: uris::UNAVAILABLE });
             return answer_error(
                 invocation,
                 uris::UNAVAILABLE,
@@ -61,21 +65,25 @@ impl MarketMaker {
         }
         let (args, kwargs) = (&invocation.args, &invocation.kwargs);
         if invocation.registration == served.sell.0 {
-            match SellRequest::parse(args, kwargs) {
+            let span = spans::sale();
+            let decoding = step!(&span, "decode");
+            let parsed = SellRequest::parse(args, kwargs);
+            drop(decoding);
+            match parsed {
                 Ok(request) => {
                     // Sent before anything is awaited: sales reach the ledger in the order of the wire.
-                    let answer = served.sell.1.send(Sell { request });
-                    self.answer(invocation, answer, |receipt| receipt.to_value());
+                    let answer = served.sell.1.send(Sell { request, span: span.clone() });
+                    self.answer(invocation, answer, span, |receipt| receipt.to_value());
                 }
-                Err(error) => refuse(invocation, &Reject::Sale(error.into())),
+                Err(error) => self.turn_away(invocation, &Reject::Sale(error.into())),
             }
         } else if invocation.registration == served.close.0 {
             match CloseRequest::parse(args, kwargs) {
                 Ok(request) => {
                     let answer = served.close.1.send(CloseChannel { request });
-                    self.answer(invocation, answer, |receipt| receipt.to_value());
+                    self.answer(invocation, answer, Span::none(), |receipt| receipt.to_value());
                 }
-                Err(error) => refuse(invocation, &Reject::Close(error.into())),
+                Err(error) => self.turn_away(invocation, &Reject::Close(error.into())),
             }
         } else {
             refuse_early(invocation);
@@ -88,11 +96,14 @@ impl MarketMaker {
         &self,
         invocation: Invocation,
         answer: impl Future<Output = Result<Result<T, R>, MailboxError>> + 'static,
+        span: Span,
         encode: impl FnOnce(&T) -> Value + 'static,
     ) {
         let flight = self.in_flight.enter();
         actix_rt::spawn(async move {
-            match answer.await {
+            let answer = answer.await;
+            let replying = step!(&span, "reply");
+            match answer {
                 Ok(Ok(receipt)) => {
                     invocation.responder.yield_result(vec![encode(&receipt)], Vec::new());
                     Step::Replied.pass();
@@ -102,8 +113,15 @@ impl MarketMaker {
                     answer_error(invocation, uris::UNAVAILABLE, "the seller has gone; repeat the request")
                 }
             }
+            drop(replying);
             drop(flight);
         });
+    }
+
+    /// Answers a call that is not passed on.
+    fn turn_away(&self, invocation: Invocation, reject: &Reject) {
+        self.observers.tell(|| observer::Event::TurnedAway { error: reject.uri() });
+        refuse(invocation, reject);
     }
 }
 

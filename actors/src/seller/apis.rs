@@ -36,6 +36,7 @@ impl Seller {
             offline_keys: self.options.offline_keys,
             retention: self.options.retention,
             on_retired: Some(ctx.address().recipient()),
+            observers: self.options.observers.clone(),
         };
         let keyring = Arc::new(Keyring::default());
         let (series, incarnation) = self.make_series(options.clone(), keyring.clone(), ctx);
@@ -174,7 +175,7 @@ impl Handler<Observe> for Seller {
     type Result = ResponseFuture<SellerStatus>;
 
     fn handle(&mut self, _: Observe, _: &mut Self::Context) -> Self::Result {
-        let state = self.current_state();
+        let (state, in_flight) = (self.current_state(), self.in_flight.count());
         let channels = self.children.as_ref().map(|children| children.ledger.send(channel_ledger::Observe));
         let apis: Vec<_> = self.apis.values().map(|api| api.series.send(key_series::Observe)).collect();
         Box::pin(async move {
@@ -185,7 +186,7 @@ impl Handler<Observe> for Seller {
             // A series that has just died is missing until its successor answers.
             let apis =
                 futures_util::future::join_all(apis).await.into_iter().filter_map(Result::ok).collect();
-            SellerStatus { state, apis, channels }
+            SellerStatus { state, in_flight, apis, channels }
         })
     }
 }

@@ -87,6 +87,7 @@ impl Seller {
         match self.current_state() {
             SellerState::Started => {
                 tracing::warn!(reason, "session lost, coming back");
+                self.options.observers.tell(|| Event::SessionLost { reason: reason.to_owned() });
                 // One that is lost at once, as when two sellers take each other's procedures, comes back ever later.
                 if self.started_at.elapsed() >= LASTING {
                     self.backoff = backoff(&self.options);
@@ -115,6 +116,7 @@ impl Seller {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot come back yet");
+                    seller.options.observers.tell(|| Event::NotBack { reason: error.to_string() });
                     seller.suspend();
                     actix_rt::spawn(seller.leave());
                     seller.come_back(ctx);

@@ -10,7 +10,7 @@ use xbr_core::{Amount, ApiId, KeyId};
 use crate::channel_ledger::ChannelStatus;
 use crate::key_series::{KeyRotated, SeriesStatus};
 use crate::messages::MarketError;
-use crate::options::{ApiError, ApiOptions};
+use crate::options::{ApiError, ApiOptions, SellerLimits};
 use crate::start::StartError;
 use crate::wrapper::WrapError;
 
@@ -38,6 +38,11 @@ pub struct AddApi(pub ApiOptions);
 #[derive(Debug, Message)]
 #[rtype(result = "bool")]
 pub struct RemoveApi(pub ApiId);
+
+/// Keep to other limits from now on.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SetLimits(pub SellerLimits);
 
 /// Hear of each rotation of an API's keys. Whether there is such an API.
 #[derive(Debug, Message)]
@@ -122,6 +127,8 @@ pub struct Observe;
 pub struct SellerStatus {
     /// Where it stands.
     pub state: SellerState,
+    /// How many sales and closes are under way.
+    pub in_flight: usize,
     /// Its APIs.
     pub apis: Vec<SeriesStatus>,
     /// Its channels, from the ledger's side.

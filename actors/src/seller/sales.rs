@@ -4,9 +4,10 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot::error::TryRecvError;
+use tracing::Span;
 use xbr_core::ChannelSeq;
-use xbr_core::channel::{ChannelState, SaleRecord};
-use xbr_core::reject::{CloseReject, SaleReject};
+use xbr_core::channel::{ChannelState, Reconciliation, SaleRecord};
+use xbr_core::reject::{CloseReject, Reject, SaleReject};
 use xbr_core::wire::{ChannelInfo, CloseReceipt, SellReceipt, SellRequest, uri};
 use xbr_store::KeyLookup;
 use xbr_store::kill_point::Step;
@@ -14,7 +15,9 @@ use xbr_store::kill_point::Step;
 use super::*;
 use crate::channel_ledger::{Attach, CommitClose, CommitSale};
 use crate::messages::{CloseChannel, FetchBalance, FetchChannel, MarketError, Sell, ask};
-use crate::sale::{self, PreparedSale};
+use crate::observer::{SaleEvent, SaleOutcome};
+use crate::sale::{self, PreparedSale, Sold};
+use crate::spans::step;
 use crate::start::{check_channel, terms_before, terms_of};
 
 /// A key was read from the archive.
@@ -31,14 +34,20 @@ pub(super) struct ChannelAttached(pub(super) Arc<ChannelTerms>);
 struct Preparation {
     request: SellRequest,
     options: Arc<SellerOptions>,
-    domain: MarketDomain,
     key: Option<KeyRecord>,
     terms: Option<Arc<ChannelTerms>>,
-    /// Whose turn it is at the first use of a channel.
-    turn: Option<Turn>,
+    /// What the first use of a channel needs.
+    first_use: Option<FirstUse>,
+    span: Span,
     ledger: Addr<ChannelLedger>,
-    market: MarketPort,
     seller: Addr<Seller>,
+}
+
+/// What a sale needs besides when its channel is not known yet.
+struct FirstUse {
+    turn: Turn,
+    domain: MarketDomain,
+    market: MarketPort,
 }
 
 /// A turn in the first use of a channel: after the one before, and done when it is dropped.
@@ -49,6 +58,7 @@ struct Turn {
 
 impl Preparation {
     async fn run(mut self) -> Result<PreparedSale, SaleReject> {
+        let checking = step!(&self.span, "check");
         let key = match &self.key {
             Some(key) => Ok(key.clone()),
             None => self.read_key().await,
@@ -58,18 +68,19 @@ impl Preparation {
             (Err(SaleReject::KeyRetired), Some(terms)) => return self.sold_before(terms).await,
             (Err(reject), _) => return Err(reject),
         };
-        let terms = match &self.terms {
-            Some(terms) => terms.clone(),
-            None => {
-                if let Some(before) = self.turn.as_mut().and_then(|turn| turn.before.take()) {
+        let terms = match (&self.terms, self.first_use.take()) {
+            (Some(terms), _) => terms.clone(),
+            (None, Some(mut first_use)) => {
+                if let Some(before) = first_use.turn.before.take() {
                     // However the one before ended: it is over.
                     let _ = before.await;
                 }
-                self.first_use().await?
+                self.first_use(&first_use).await?
             }
+            (None, None) => return Err(SaleReject::UnexpectedChannel),
         };
-        drop(self.turn);
-        sale::prepare_sale(self.request, terms, key, self.options.signer.clone()).await
+        drop(checking);
+        sale::prepare_sale(self.request, terms, key, self.options.signer.clone(), self.span).await
     }
 
     async fn read_key(&self) -> Result<KeyRecord, SaleReject> {
@@ -105,16 +116,17 @@ impl Preparation {
         if !sale::is_signed(request, ChannelTerms::clone(&terms)).await {
             return Err(SaleReject::KeyRetired);
         }
-        let SaleRecord { amount, sealed_key, signature, .. } = prior;
-        Ok(PreparedSale { price: amount, signed: true, sealed_key, signature })
+        let SaleRecord { api_id, amount, sealed_key, signature, .. } = prior;
+        Ok(PreparedSale { api_id, price: amount, signed: true, sealed_key, signature, span: self.span })
     }
 
     /// A channel that is first seen in a sale is fetched and checked before it counts. Only the market maker's
     /// signature makes us ask, so that nobody else can keep us busy.
-    async fn first_use(&self) -> Result<Arc<ChannelTerms>, SaleReject> {
+    async fn first_use(&self, first_use: &FirstUse) -> Result<Arc<ChannelTerms>, SaleReject> {
+        let FirstUse { domain, market, .. } = first_use;
         let request = &self.request;
         let channel_id = request.channel_id;
-        let expected = terms_before(channel_id, &self.options, &self.domain);
+        let expected = terms_before(channel_id, &self.options, domain);
         if !sale::is_signed(request.clone(), expected).await {
             return Err(SaleReject::UnexpectedChannel);
         }
@@ -127,16 +139,14 @@ impl Preparation {
                 SaleReject::Unavailable { reason: "the channel cannot be looked at" }
             }
         };
-        let channel =
-            ask(&self.market.fetch_channel, FetchChannel { channel_id }).await.map_err(unavailable)?;
-        if let Err(problem) = check_channel(&channel, &self.options, &self.domain) {
+        let channel = ask(&market.fetch_channel, FetchChannel { channel_id }).await.map_err(unavailable)?;
+        if let Err(problem) = check_channel(&channel, &self.options, domain) {
             tracing::warn!(channel = %channel_id, problem, "channel refused");
             return Err(SaleReject::UnexpectedChannel);
         }
-        let balance =
-            ask(&self.market.fetch_balance, FetchBalance { channel_id }).await.map_err(unavailable)?;
+        let balance = ask(&market.fetch_balance, FetchBalance { channel_id }).await.map_err(unavailable)?;
         let theirs = state_before(request, &channel, balance.state());
-        let terms = terms_of(&channel, &self.options, &self.domain);
+        let terms = terms_of(&channel, &self.options, domain);
         let attach = Attach { terms: terms.clone(), theirs, compare: false };
         match self.ledger.send(attach).await {
             Ok(Ok(_)) => {}
@@ -149,6 +159,11 @@ impl Preparation {
             channel = %channel_id, seq = theirs.seq.value(), remaining = %theirs.balance,
             "channel adopted at its first use"
         );
+        self.options.observers.tell(|| Event::Reconciled {
+            channel_id,
+            is_new: true,
+            reconciliation: Reconciliation::Equal,
+        });
         let terms = Arc::new(terms);
         // Only to have it at hand: the next sale would find it again.
         let _ = self.seller.try_send(ChannelAttached(terms.clone()));
@@ -168,7 +183,12 @@ fn state_before(request: &SellRequest, channel: &ChannelInfo, theirs: ChannelSta
 }
 
 impl Seller {
-    fn preparation(&mut self, request: &SellRequest, seller: Addr<Self>) -> Result<Preparation, SaleReject> {
+    fn preparation(
+        &mut self,
+        request: &SellRequest,
+        span: Span,
+        seller: Addr<Self>,
+    ) -> Result<Preparation, SaleReject> {
         let (Some(children), Some(domain), true) = (&self.children, self.domain, self.serving) else {
             return Err(SaleReject::Unavailable { reason: "the seller is not started" });
         };
@@ -176,17 +196,20 @@ impl Seller {
             return Err(SaleReject::UnexpectedMarketMaker);
         }
         let terms = self.terms.get(&request.channel_id).cloned();
-        let (ledger, market) = (children.ledger.clone(), children.market.clone());
-        let turn = terms.is_none().then(|| self.queue_for_first_use(request.channel_id));
+        let ledger = children.ledger.clone();
+        let market = terms.is_none().then(|| children.market.clone());
+        let first_use = market.map(|market| {
+            let turn = self.queue_for_first_use(request.channel_id);
+            FirstUse { turn, domain, market }
+        });
         Ok(Preparation {
             request: request.clone(),
             options: self.options.clone(),
-            domain,
             key: self.keys_at_hand.get(&request.key_id).cloned(),
             terms,
-            turn,
+            first_use,
+            span,
             ledger,
-            market,
             seller,
         })
     }
@@ -203,22 +226,68 @@ impl Handler<Sell> for Seller {
     type Result = ResponseFuture<Result<SellReceipt, SaleReject>>;
 
     fn handle(&mut self, message: Sell, ctx: &mut Self::Context) -> Self::Result {
-        let request = message.request;
-        let preparation = match self.preparation(&request, ctx.address()) {
+        let Sell { request, span } = message;
+        let watch = SaleWatch { began: Instant::now(), options: self.options.clone(), span };
+        let preparation = match self.preparation(&request, watch.span.clone(), ctx.address()) {
             Ok(preparation) => preparation,
-            Err(reject) => return Box::pin(async move { Err(reject) }),
+            Err(reject) => return Box::pin(async move { watch.answered(&request, Err(reject)) }),
         };
         Step::Checked.pass();
         let ledger = preparation.ledger.clone();
         // Sent before anything is awaited, so that the ledger sees sales in the order of their arrival.
-        let answer = ledger.send(CommitSale { request, preparing: preparation.run().boxed() });
+        let preparing = preparation.run().boxed();
+        let answer = ledger.send(CommitSale { request: request.clone(), preparing });
         let flight = self.in_flight.enter();
         Box::pin(async move {
             let answer = answer.await;
             drop(flight);
             // A ledger that died may or may not have stored the sale: the same request finds out.
-            answer.unwrap_or(Err(SaleReject::Unavailable { reason: "the ledger failed" }))
+            let lost = Err(SaleReject::Unavailable { reason: "the ledger failed" });
+            watch.answered(&request, answer.unwrap_or(lost))
         })
+    }
+}
+
+/// Follows a request from its arrival to its answer, for those who watch.
+struct SaleWatch {
+    began: Instant,
+    options: Arc<SellerOptions>,
+    span: Span,
+}
+
+impl SaleWatch {
+    /// Tells what became of the request, and gives what the market maker is answered.
+    fn answered(
+        self,
+        request: &SellRequest,
+        answer: Result<Sold, SaleReject>,
+    ) -> Result<SellReceipt, SaleReject> {
+        let api_id = answer.as_ref().ok().and_then(|sold| sold.api_id);
+        let outcome = || match &answer {
+            Ok(Sold { is_repeat: false, .. }) => SaleOutcome::Sold,
+            Ok(Sold { is_repeat: true, .. }) => SaleOutcome::Repeated,
+            Err(reject) => SaleOutcome::Refused(reject.clone()),
+        };
+        if !self.span.is_disabled() {
+            self.span.record("api", api_id.map(tracing::field::display));
+            self.span.record("channel", tracing::field::display(request.channel_id));
+            self.span.record("seq", request.channel_seq.value());
+            self.span.record("outcome", outcome().code());
+        }
+        self.options.observers.tell(|| {
+            Event::Sale(SaleEvent {
+                at_ns: self.options.clock.now_ns(),
+                channel_id: request.channel_id,
+                seq: request.channel_seq,
+                key_id: request.key_id,
+                api_id,
+                buyer_key: request.buyer_key,
+                amount: request.amount,
+                outcome: outcome(),
+                duration: self.began.elapsed(),
+            })
+        });
+        answer.map(|sold| sold.receipt)
     }
 }
 
@@ -227,7 +296,16 @@ impl Handler<CloseChannel> for Seller {
 
     fn handle(&mut self, message: CloseChannel, _: &mut Self::Context) -> Self::Result {
         let request = message.request;
-        let refuse = |reject: CloseReject| -> Self::Result { Box::pin(async move { Err(reject) }) };
+        let (channel_id, options) = (request.channel_id, self.options.clone());
+        let answered = move |answer: Result<CloseReceipt, CloseReject>| {
+            let error = || answer.as_ref().err().map(|reject| Reject::from(reject.clone()).uri());
+            options.observers.tell(|| Event::Close { channel_id, error: error() });
+            answer
+        };
+        let refuse = |reject: CloseReject| -> Self::Result {
+            let answer = answered.clone()(Err(reject));
+            Box::pin(async move { answer })
+        };
         let (Some(children), true) = (&self.children, self.serving) else {
             return refuse(CloseReject::Unavailable { reason: "the seller is not started" });
         };
@@ -245,7 +323,8 @@ impl Handler<CloseChannel> for Seller {
         Box::pin(async move {
             let answer = answer.await;
             drop(flight);
-            answer.unwrap_or(Err(CloseReject::Unavailable { reason: "the ledger failed" }))
+            let lost = Err(CloseReject::Unavailable { reason: "the ledger failed" });
+            answered(answer.unwrap_or(lost))
         })
     }
 }

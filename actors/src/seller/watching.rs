@@ -1,13 +1,15 @@
 //! What a seller that sells watches: channels that are opened meanwhile, and a market maker that comes back.
 
 use futures_util::future::join_all;
+use xbr_core::channel::Reconciliation;
 use xbr_core::wire::ChannelInfo;
 
 use super::sales::ChannelAttached;
 use super::*;
-use crate::channel_ledger::Attach;
-use crate::key_series::{AttachMarket, KeysRetired};
+use crate::channel_ledger::{Attach, SetLowBalance};
+use crate::key_series::{AttachMarket, KeysRetired, SetBounds};
 use crate::messages::{FetchBalance, FetchChannel, FetchChannels, MarketMakerBack};
+use crate::options::SellerLimits;
 use crate::start::{check_channel, terms_of};
 
 /// How long after the market maker's word keys are offered again: whoever repeats that word makes no more of it.
@@ -55,6 +57,11 @@ impl Look {
                     channel = %channel_id, seq = theirs.seq.value(), remaining = %theirs.balance,
                     "a new channel was opened, and adopted"
                 );
+                self.options.observers.tell(|| Event::Reconciled {
+                    channel_id,
+                    is_new: true,
+                    reconciliation: Reconciliation::Equal,
+                });
                 // Only to have it at hand: its first sale would find it again.
                 let _ = self.seller.try_send(ChannelAttached(Arc::new(terms)));
             }
@@ -99,6 +106,33 @@ impl Seller {
             }
             Err(error) => tracing::warn!(%error, "cannot look for new channels"),
         }));
+    }
+}
+
+impl Handler<SetLimits> for Seller {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, message: SetLimits, ctx: &mut Self::Context) -> Self::Result {
+        let SellerLimits { low_balance, channel_poll, offline_keys, retention } = message.0;
+        let options = Arc::make_mut(&mut self.options);
+        (options.low_balance, options.channel_poll) = (low_balance, channel_poll);
+        (options.offline_keys, options.retention) = (offline_keys, retention);
+        if self.current_state() == SellerState::Started {
+            self.arm_channel_poll(ctx);
+        }
+        for api in self.apis.values_mut() {
+            (api.options.offline_keys, api.options.retention) = (offline_keys, retention);
+        }
+        let ledger = self.children.as_ref().map(|children| children.ledger.send(SetLowBalance(low_balance)));
+        let bounds = SetBounds { offline_keys, retention };
+        let series: Vec<_> = self.apis.values().map(|api| api.series.send(bounds)).collect();
+        Box::pin(async move {
+            // Whoever has died is made again from the new options.
+            if let Some(ledger) = ledger {
+                let _ = ledger.await;
+            }
+            join_all(series).await;
+        })
     }
 }
 

@@ -7,15 +7,17 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 use libsodium_rs::{crypto_box, crypto_generichash, crypto_scalarmult, crypto_secretbox};
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
-use secp256k1::{Message, PublicKey, SecretKey};
+use secp256k1::{Message, PublicKey, Secp256k1, SecretKey, SignOnly, VerifyOnly};
+
+use zeroize::Zeroizing;
 
 use super::{
-    KeyError, MAC_LEN, NONCE_LEN, OpenError, RecoverError, SEALED_BOX_OVERHEAD, SECRETBOX_OVERHEAD,
-    SealError, SignError, checked_parts, signature_from_parts, split_box,
+    Entropy, KeyError, MAC_LEN, NONCE_LEN, OpenError, RecoverError, SEALED_BOX_OVERHEAD, SECRETBOX_OVERHEAD,
+    SealError, SignError, UserspaceEntropy, checked_parts, signature_from_parts, split_box,
 };
 use crate::ids::{BuyerKey, Signature};
 
@@ -148,7 +150,13 @@ pub fn sealed_box_public_key(secret: &[u8; 32]) -> BuyerKey {
 }
 
 /// A parsed secp256k1 secret key. Erased when dropped; never printed.
-pub struct SigningKey(SecretKey);
+///
+/// It brings a context of its own, blinded once against those who watch the processor. Blinding anew with every
+/// signature, as later versions of the binding do, takes as long as the signature.
+pub struct SigningKey {
+    secret: SecretKey,
+    context: Secp256k1<SignOnly>,
+}
 
 impl SigningKey {
     /// From 32 bytes, big-endian.
@@ -156,12 +164,17 @@ impl SigningKey {
     /// # Errors
     /// [`KeyError::Range`] for zero, or when not below the group order.
     pub fn from_bytes(secret: &[u8; 32]) -> Result<Self, KeyError> {
-        SecretKey::from_secret_bytes(*secret).map(Self).map_err(|_| KeyError::Range)
+        let secret = SecretKey::from_byte_array(*secret).map_err(|_| KeyError::Range)?;
+        let mut context = Secp256k1::signing_only();
+        let mut seed = Zeroizing::new([0; 32]);
+        UserspaceEntropy.fill(&mut *seed);
+        context.seeded_randomize(&seed);
+        Ok(Self { secret, context })
     }
 
     /// The public key, 64 bytes, without the 04 prefix.
     pub fn public_key(&self) -> [u8; 64] {
-        uncompressed(&PublicKey::from_secret_key(&self.0))
+        uncompressed(&PublicKey::from_secret_key(&self.context, &self.secret))
     }
 
     /// Signs a digest: deterministic (RFC 6979), low s, v 27 or 28.
@@ -169,15 +182,15 @@ impl SigningKey {
     /// # Errors
     /// [`SignError::Unrepresentable`] for one digest in 2^127.
     pub fn sign(&self, digest: &[u8; 32]) -> Result<Signature, SignError> {
-        let signature = RecoverableSignature::sign_ecdsa_recoverable(Message::from_digest(*digest), &self.0);
+        let signature = self.context.sign_ecdsa_recoverable(Message::from_digest(*digest), &self.secret);
         let (recovery_id, compact) = signature.serialize_compact();
-        signature_from_parts(&compact, recovery_id.to_u8())
+        signature_from_parts(&compact, u8::try_from(i32::from(recovery_id)).unwrap_or(u8::MAX))
     }
 }
 
 impl Drop for SigningKey {
     fn drop(&mut self) {
-        self.0.non_secure_erase();
+        self.secret.non_secure_erase();
     }
 }
 
@@ -201,9 +214,10 @@ pub fn sign(secret: &[u8; 32], digest: &[u8; 32]) -> Result<Signature, SignError
 /// [`RecoverError`] when v is neither 27 nor 28, r or s is out of range, s is not low, or there is no such
 /// key.
 pub fn recover_public_key(digest: &[u8; 32], signature: &Signature) -> Result<[u8; 64], RecoverError> {
+    static CONTEXT: LazyLock<Secp256k1<VerifyOnly>> = LazyLock::new(Secp256k1::verification_only);
     let (compact, recovery_id) = checked_parts(signature)?;
     RecoverableSignature::from_compact(&compact, RecoveryId::from_u8_masked(recovery_id))
-        .and_then(|parsed| parsed.recover_ecdsa(Message::from_digest(*digest)))
+        .and_then(|parsed| CONTEXT.recover_ecdsa(Message::from_digest(*digest), &parsed))
         .map(|public_key| uncompressed(&public_key))
         .map_err(|_| RecoverError::NoPublicKey)
 }

@@ -124,5 +124,5 @@ fn transact(
 }
 
 fn control(connection: &Connection, sql: &str) -> Result<(), StoreError> {
-    connection.execute_batch(sql).map_err(database_error)
+    super::execute(connection, sql, []).map(|_| ())
 }

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::InterruptHandle;
 use tokio::sync::oneshot;
@@ -20,13 +20,13 @@ use super::database::Database;
 use super::job::Job;
 use super::pending::Pending;
 use super::reader;
-use crate::StoreError;
 use crate::operation::refused;
+use crate::{StoreError, Transaction};
 
 /// How many jobs share a transaction at most: it bounds how long the first one waits for the last.
 const MAX_ROUND: usize = 1024;
 
-/// How often the look through the database is told to end.
+/// How often what takes long is told to end.
 const POLL: Duration = Duration::from_millis(1);
 
 pub(super) enum Command {
@@ -35,15 +35,19 @@ pub(super) enum Command {
     Close(oneshot::Sender<()>),
 }
 
+/// Who hears of each transaction.
+pub(super) type Watch = Box<dyn Fn(&Transaction) + Send>;
+
 pub(super) struct Writer {
     pub(super) database: Database,
     pub(super) commands: Receiver<Command>,
     pub(super) pending: Arc<Pending>,
     pub(super) reader: Sender<reader::Request>,
     pub(super) reader_thread: JoinHandle<()>,
-    /// Cuts the look through the database short.
-    pub(super) checking_ends: InterruptHandle,
-    pub(super) check_thread: JoinHandle<()>,
+    pub(super) lister: Sender<reader::Request>,
+    /// The threads that may be at something long, which can be cut short.
+    pub(super) helpers: Vec<(InterruptHandle, JoinHandle<()>)>,
+    pub(super) watch: Watch,
     /// Held while the database is open: it keeps other processes out.
     pub(super) lock: File,
 }
@@ -73,7 +77,12 @@ impl Writer {
     }
 
     fn execute(&self, round: &mut Vec<Box<dyn Job>>) {
+        let began = Instant::now();
         let failure = self.transact(round).err();
+        if !round.is_empty() {
+            let (writes, duration, is_durable) = (round.len(), began.elapsed(), failure.is_none());
+            (self.watch)(&Transaction { writes, duration, is_durable });
+        }
         if let Some(error) = &failure {
             error!(%error, jobs = round.len(), "the store failed a transaction");
         }
@@ -154,17 +163,23 @@ impl Writer {
             }
         }
         drop(self.commands);
-        while !self.check_thread.is_finished() {
-            // One that comes before the look has begun is without effect.
-            self.checking_ends.interrupt();
-            thread::sleep(POLL);
+        for reader in [&self.lister, &self.reader] {
+            if reader.send(reader::Request::Stop).is_err() {
+                warn!("a reading thread of the store had ended before");
+            }
         }
-        let stopped = self.reader.send(reader::Request::Stop);
-        if stopped.is_err() || self.reader_thread.join().is_err() {
-            warn!("the reading thread of the store had ended before");
+        for (interrupt, thread) in self.helpers {
+            while !thread.is_finished() {
+                // One that comes before the thread is at something is without effect.
+                interrupt.interrupt();
+                thread::sleep(POLL);
+            }
+            if thread.join().is_err() {
+                warn!("a thread of the store had failed");
+            }
         }
-        if self.check_thread.join().is_err() {
-            warn!("the checking thread of the store had failed");
+        if self.reader_thread.join().is_err() {
+            warn!("the reading thread of the store had failed");
         }
         // Last, so that the write-ahead log is emptied into the database.
         if let Err(error) = self.database.close() {

@@ -32,10 +32,12 @@ class KeySeries(xbr.KeySeries):
 
 class SimpleSeller(xbr.SimpleSeller):
     KeySeries = KeySeries
+    quiet = False
 
     def sell(self, *args: Any, **kwargs: Any) -> dict:
         receipt = super().sell(*args, **kwargs)
-        emit(event="sold", key_id=receipt["key_id"], seq=self._seq, balance=str(self._balance))
+        if not self.quiet:
+            emit(event="sold", key_id=receipt["key_id"], seq=self._seq, balance=str(self._balance))
         return receipt
 
 
@@ -61,8 +63,10 @@ def main() -> None:
         metavar="HEX",
         help="the seller's Ethereum private key (default: from keys.json)",
     )
+    parser.add_argument("--quiet", action="store_true", help="print no line for a sale")
     add_connection_options(parser)
     args = parser.parse_args()
+    SimpleSeller.quiet = args.quiet
     api_id = uuid.UUID(KEYS["market"]["api_id"]).bytes
 
     async def joined(session: Any) -> int:

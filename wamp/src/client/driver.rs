@@ -11,10 +11,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::{SendError, TrySendError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tracing::debug;
 
+use super::incoming::{Held, Room};
 use super::{Command, Event, IncomingEvent, Invocation, Joined, Queued, ReplySender, Responder};
 use crate::error::{CallError, CloseReason, TransportError};
 use crate::request::CallResult;
@@ -30,7 +31,46 @@ const ROUNDS: usize = 16;
 /// How long the last frames may take to go out once the session is over.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-type Place = Pin<Box<dyn Future<Output = Result<mpsc::OwnedPermit<IncomingEvent>, SendError<()>>> + Send>>;
+type Place = Pin<
+    Box<dyn Future<Output = Result<(mpsc::OwnedPermit<Held>, OwnedSemaphorePermit), SendError<()>>> + Send>,
+>;
+
+/// Where events go.
+pub(super) struct Outbox {
+    pub(super) events: mpsc::Sender<Held>,
+    pub(super) room: Room,
+}
+
+impl Outbox {
+    /// Passes an event of so many bytes on; gives it back, with the wait for a place, when there is none
+    /// now.
+    fn pass_on(&self, event: IncomingEvent, bytes: usize) -> Option<(IncomingEvent, Place)> {
+        let event = match self.room.try_take(bytes) {
+            Some(room) => match self.events.try_send(Held { event, _room: Some(room) }) {
+                Ok(()) => return None,
+                Err(TrySendError::Full(held)) => held.event,
+                // Nobody listens: dropping an invocation's responder answers it.
+                Err(TrySendError::Closed(_)) => return None,
+            },
+            None => event,
+        };
+        let (events, room) = (self.events.clone(), self.room.clone());
+        Some((
+            event,
+            Box::pin(async move {
+                let place = events.reserve_owned().await?;
+                let room = room.take(bytes).await.map_err(|_| SendError(()))?;
+                Ok((place, room))
+            }),
+        ))
+    }
+
+    /// Waits for as long as it takes.
+    async fn send(&self, event: IncomingEvent) {
+        // If nobody wants it, so much the better.
+        let _ = self.events.send(Held { event, _room: None }).await;
+    }
+}
 
 pub(super) struct Driver {
     engine: Engine<ReplySender>,
@@ -38,7 +78,7 @@ pub(super) struct Driver {
     commands: mpsc::UnboundedReceiver<Queued>,
     /// For responders; weak, so that the driver doesn't keep the queue open itself.
     responders: mpsc::WeakUnboundedSender<Queued>,
-    events: mpsc::Sender<IncomingEvent>,
+    outbox: Outbox,
     /// The event that found the channel full, and the wait for a place.
     stalled: Option<(IncomingEvent, Place)>,
     progress: HashMap<u64, mpsc::Sender<CallResult>>,
@@ -46,7 +86,8 @@ pub(super) struct Driver {
     leaving: Vec<oneshot::Sender<()>>,
     /// What the sink wasn't ready for yet.
     unsent: Option<Transmit>,
-    /// Since when the sink has not been ready. Commands are not taken meanwhile, so that nothing else bounds their wait.
+    /// Since when the sink has not been ready. Commands are not taken meanwhile, so that nothing else
+    /// bounds their wait.
     blocked_at: Option<Instant>,
     needs_flush: bool,
     /// Whether reading stopped because the engine had enough, so that no frame will wake the task.
@@ -60,7 +101,7 @@ impl Driver {
         transport: Pin<Box<dyn Transport>>,
         commands: mpsc::UnboundedReceiver<Queued>,
         responders: mpsc::WeakUnboundedSender<Queued>,
-        events: mpsc::Sender<IncomingEvent>,
+        outbox: Outbox,
         joined: oneshot::Sender<Result<Joined, CloseReason>>,
     ) -> Self {
         let timer = Box::pin(sleep_until(Instant::now()));
@@ -69,7 +110,7 @@ impl Driver {
             transport,
             commands,
             responders,
-            events,
+            outbox,
             stalled: None,
             progress: HashMap::new(),
             joined: Some(joined),
@@ -104,16 +145,16 @@ impl Driver {
             let _ = joined.send(Err(reason));
             return;
         }
-        // What came before the end is still delivered; if nobody wants it, so much the better.
+        // What came before the end is still delivered.
         if let Some((event, _)) = self.stalled.take() {
-            let _ = self.events.send(event).await;
+            self.outbox.send(event).await;
         }
         while let Some(inbound) = self.engine.poll_inbound() {
             if let Some(event) = event(&self.responders, inbound) {
-                let _ = self.events.send(event).await;
+                self.outbox.send(event).await;
             }
         }
-        let _ = self.events.send(IncomingEvent::Closed(reason)).await;
+        self.outbox.send(IncomingEvent::Closed(reason)).await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
@@ -258,20 +299,14 @@ impl Driver {
                         self.stalled = Some((event, place));
                         return;
                     }
-                    Poll::Ready(Ok(permit)) => drop(permit.send(event)),
+                    Poll::Ready(Ok((place, room))) => drop(place.send(Held { event, _room: Some(room) })),
                     // Nobody listens: dropping an invocation's responder answers it.
                     Poll::Ready(Err(_)) => drop(event),
                 }
             }
-            let Some(inbound) = self.engine.poll_inbound() else { return };
+            let Some((bytes, inbound)) = self.engine.poll_inbound_sized() else { return };
             let Some(event) = event(&self.responders, inbound) else { continue };
-            match self.events.try_send(event) {
-                Ok(()) => {}
-                Err(TrySendError::Full(event)) => {
-                    self.stalled = Some((event, Box::pin(self.events.clone().reserve_owned())));
-                }
-                Err(TrySendError::Closed(event)) => drop(event),
-            }
+            self.stalled = self.outbox.pass_on(event, bytes);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::mpsc;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{Command, Queued};
 use crate::error::{CloseReason, uris};
@@ -16,9 +16,47 @@ use xbr_core::Value;
 /// down; when it is dropped, invocations are answered with an error and events left out.
 #[derive(Debug)]
 pub struct Incoming {
-    events: mpsc::Receiver<IncomingEvent>,
+    events: mpsc::Receiver<Held>,
     /// Keeps the session up for who only listens, and lets responders have their own.
     _commands: mpsc::UnboundedSender<Queued>,
+}
+
+/// An event on its way to the application, with the room that it takes up until it is there.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) event: IncomingEvent,
+    pub(super) _room: Option<OwnedSemaphorePermit>,
+}
+
+/// Room for the bytes of events, in units of 1 KiB.
+#[derive(Debug, Clone)]
+pub(super) struct Room {
+    free: Arc<Semaphore>,
+    all: u32,
+}
+
+impl Room {
+    /// Room for so many bytes, and at least for one event.
+    pub(super) fn new(bytes: usize) -> Self {
+        let all = units(bytes);
+        Self { free: Arc::new(Semaphore::new(all as usize)), all }
+    }
+
+    /// Room for an event of so many bytes, if there is any now. One that is larger than all there is takes
+    /// all.
+    pub(super) fn try_take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.free).try_acquire_many_owned(units(bytes).min(self.all)).ok()
+    }
+
+    /// Waits for it.
+    pub(super) async fn take(self, bytes: usize) -> Result<OwnedSemaphorePermit, AcquireError> {
+        self.free.acquire_many_owned(units(bytes).min(self.all)).await
+    }
+}
+
+/// At least one, and no more than a semaphore can have.
+fn units(bytes: usize) -> u32 {
+    u32::try_from(bytes >> 10).unwrap_or(u32::MAX).clamp(1, u32::MAX >> 4)
 }
 
 /// Something that the router brought.
@@ -81,16 +119,13 @@ pub struct Responder {
 }
 
 impl Incoming {
-    pub(super) fn new(
-        events: mpsc::Receiver<IncomingEvent>,
-        commands: mpsc::UnboundedSender<Queued>,
-    ) -> Self {
+    pub(super) fn new(events: mpsc::Receiver<Held>, commands: mpsc::UnboundedSender<Queued>) -> Self {
         Self { events, _commands: commands }
     }
 
     /// The next one, after waiting for it; `None` after [`IncomingEvent::Closed`]. Safe to cancel.
     pub async fn next(&mut self) -> Option<IncomingEvent> {
-        self.events.recv().await
+        self.events.recv().await.map(|held| held.event)
     }
 }
 

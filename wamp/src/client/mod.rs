@@ -1,10 +1,10 @@
 //! The client: dials a router, runs the session engine in one task, and hands out what applications work
 //! with.
 //!
-//! [`Session`] is a handle that can be cloned and sent anywhere; [`Incoming`] is where invocations and events
-//! come out, in the order of the wire. Everything a handle asks for goes through one queue, so that frames
-//! leave in the order in which they were asked for. The task ends with the connection; nothing is dialled
-//! again by itself.
+//! [`Session`] is a handle that can be cloned and sent anywhere; [`Incoming`] is where invocations and
+//! events come out, in the order of the wire. Everything a handle asks for goes through one queue, so that
+//! frames leave in the order in which they were asked for. The task ends with the connection; nothing is
+//! dialled again by itself.
 
 mod dial;
 mod driver;
@@ -29,7 +29,8 @@ use crate::session::{Details, Engine, Reply};
 use crate::statistics::Statistics;
 use crate::transport::{self, Connection, Target};
 use crate::uri::{self, Match};
-use driver::Driver;
+use driver::{Driver, Outbox};
+use incoming::Room;
 
 /// How many requests of all handles may wait for the driver to take them.
 const QUEUED_REQUESTS: usize = 256;
@@ -117,12 +118,14 @@ fn check_realm(realm: &str) -> Result<(), ConnectError> {
 
 async fn join(connection: Connection, options: ClientOptions) -> Result<(Session, Incoming), ConnectError> {
     let (events, received) = mpsc::channel(options.incoming_capacity.max(1));
+    let room = Room::new(options.incoming_bytes);
     let (commands, queue) = mpsc::unbounded_channel();
     let (joined, has_joined) = oneshot::channel();
     let config = options.session_config(connection.serializer);
     let engine = Engine::new(config, Instant::now().into_std());
     let responders = commands.downgrade();
-    let driver = Driver::new(engine, connection.transport, queue, responders, events, joined);
+    let driver =
+        Driver::new(engine, connection.transport, queue, responders, Outbox { events, room }, joined);
     tokio::spawn(driver.run());
     match has_joined.await {
         Ok(Ok(joined)) => {
@@ -225,8 +228,8 @@ impl Session {
         self.request(|reply| Command::Unsubscribe { subscription, reply }).await.map(drop)
     }
 
-    /// Publishes an event. The id comes back if it is acknowledged; otherwise it returns as soon as the event
-    /// is queued.
+    /// Publishes an event. The id comes back if it is acknowledged; otherwise it returns as soon as the
+    /// event is queued.
     ///
     /// # Errors
     /// [`CallError`].

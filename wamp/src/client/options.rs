@@ -9,7 +9,8 @@ use crate::codec::Serializer;
 use crate::session::SessionConfig;
 use crate::transport::Roots;
 
-/// How to connect, and how the session behaves. Made by [`ClientOptions::new`], then adjusted field by field.
+/// How to connect, and how the session behaves. Made by [`ClientOptions::new`], then adjusted field by
+/// field.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ClientOptions {
@@ -37,8 +38,8 @@ pub struct ClientOptions {
     pub ping_interval: Option<Duration>,
     /// How long after a ping the connection counts as dead. Default: 10 s.
     pub ping_timeout: Duration,
-    /// Up to which size messages are read. An invocation up to four times as large is answered with an error;
-    /// what is larger still ends the connection. Default: 16 MiB.
+    /// Up to which size messages are read. An invocation up to four times as large is answered with an
+    /// error; what is larger still ends the connection. Default: 16 MiB.
     pub max_message_bytes: usize,
     /// Up to which size our own messages are sent. Default: 16 MiB.
     pub max_outgoing_bytes: usize,
@@ -46,6 +47,9 @@ pub struct ClientOptions {
     pub limits: Limits,
     /// How many invocations and events may wait to be taken before the router is slowed down. Default: 1024.
     pub incoming_capacity: usize,
+    /// How many bytes of their messages may wait to be taken, likewise; one message may always wait, however
+    /// large. As much again waits with the session. Default: 64 MiB.
+    pub incoming_bytes: usize,
 }
 
 impl ClientOptions {
@@ -68,6 +72,7 @@ impl ClientOptions {
             max_outgoing_bytes: 16 << 20,
             limits: Limits::default(),
             incoming_capacity: 1024,
+            incoming_bytes: 64 << 20,
         }
     }
 
@@ -86,6 +91,7 @@ impl ClientOptions {
             ping_interval: self.ping_interval,
             ping_timeout: self.ping_timeout,
             max_backlog: self.incoming_capacity.max(1),
+            max_backlog_bytes: self.incoming_bytes.max(1),
         }
     }
 }

@@ -40,6 +40,8 @@ pub struct SessionConfig {
     /// How many invocations and events may wait before reading stops. With four times as many waiting,
     /// because reading had to go on, invocations are refused and events dropped.
     pub max_backlog: usize,
+    /// How many bytes of their frames may wait, likewise. One more frame may always wait.
+    pub max_backlog_bytes: usize,
 }
 
 /// The roles, each with the features of the specification that this client really has.

@@ -16,10 +16,12 @@ impl<T> Engine<T> {
     /// A message came, still serialized.
     pub fn handle_frame(&mut self, now: Instant, bytes: &[u8]) {
         self.liveness.heard(now);
+        self.frame_bytes = bytes.len();
         match self.config.reader().read(bytes, salvage) {
             Ok(message) => self.handle_message(now, message),
             Err((concerned, reason)) => self.malformed(concerned, reason),
         }
+        self.frame_bytes = 0;
     }
 
     /// A message came.
@@ -200,7 +202,7 @@ impl<T> Engine<T> {
     }
 
     fn is_overrun(&self) -> bool {
-        self.inbound.len() >= self.config.max_backlog.saturating_mul(SHED_FACTOR)
+        self.is_backed_up(SHED_FACTOR)
     }
 
     fn invocation(&mut self, request: u64, registration: u64, details: &Dict, payload: Payload) {
@@ -214,7 +216,7 @@ impl<T> Engine<T> {
         }
         let interrupted = Arc::new(AtomicBool::new(false));
         self.invocations.insert(request, Arc::clone(&interrupted));
-        self.inbound.push_back(Inbound::Invocation {
+        self.keep(Inbound::Invocation {
             request,
             registration: RegistrationId(registration),
             procedure: text(details, "procedure").map_or(registered, Arc::from),
@@ -234,7 +236,7 @@ impl<T> Engine<T> {
         if self.is_overrun() {
             return self.statistics.count_dropped_event();
         }
-        self.inbound.push_back(Inbound::Event {
+        self.keep(Inbound::Event {
             subscription: SubscriptionId(subscription),
             publication: PublicationId(publication),
             topic: text(details, "topic").map_or(subscribed, Arc::from),
@@ -247,7 +249,7 @@ impl<T> Engine<T> {
         let Some(registration) = registration else { return };
         if let Some(procedure) = self.registrations.remove(&registration) {
             let registration = RegistrationId(registration);
-            self.inbound.push_back(Inbound::Unregistered { registration, procedure });
+            self.keep(Inbound::Unregistered { registration, procedure });
         }
     }
 }

@@ -211,7 +211,11 @@ pub struct Engine<T> {
     invocations: HashMap<u64, Arc<AtomicBool>>,
     transmits: VecDeque<Transmit>,
     completions: VecDeque<Completion<T>>,
-    inbound: VecDeque<Inbound>,
+    /// What waits to be taken, each with the size of its frame.
+    inbound: VecDeque<(usize, Inbound)>,
+    inbound_bytes: usize,
+    /// The size of the frame that is being handled.
+    frame_bytes: usize,
     liveness: Liveness,
     close_reason: Option<CloseReason>,
 }
@@ -233,6 +237,8 @@ impl<T> Engine<T> {
             transmits: VecDeque::new(),
             completions: VecDeque::new(),
             inbound: VecDeque::new(),
+            inbound_bytes: 0,
+            frame_bytes: 0,
             liveness: Liveness::new(config.ping_interval, config.ping_timeout, now),
             close_reason: None,
             config,
@@ -264,7 +270,26 @@ impl<T> Engine<T> {
 
     /// The next thing that the router brought unasked.
     pub fn poll_inbound(&mut self) -> Option<Inbound> {
-        self.inbound.pop_front()
+        self.poll_inbound_sized().map(|(_, inbound)| inbound)
+    }
+
+    /// [`poll_inbound`](Self::poll_inbound), with the size of its frame in bytes.
+    pub(crate) fn poll_inbound_sized(&mut self) -> Option<(usize, Inbound)> {
+        let (bytes, inbound) = self.inbound.pop_front()?;
+        self.inbound_bytes = self.inbound_bytes.saturating_sub(bytes);
+        Some((bytes, inbound))
+    }
+
+    /// Keeps what came until it is taken.
+    fn keep(&mut self, inbound: Inbound) {
+        self.inbound_bytes = self.inbound_bytes.saturating_add(self.frame_bytes);
+        self.inbound.push_back((self.frame_bytes, inbound));
+    }
+
+    /// Whether so many times the backlog waits to be taken.
+    fn is_backed_up(&self, factor: usize) -> bool {
+        self.inbound.len() >= self.config.max_backlog.saturating_mul(factor)
+            || self.inbound_bytes >= self.config.max_backlog_bytes.saturating_mul(factor)
     }
 
     /// Why the session is over, once it is; what is to be transmitted before the connection closes is still
@@ -284,7 +309,7 @@ impl<T> Engine<T> {
     pub fn wants_input(&self) -> bool {
         let leaving = matches!(self.state, State::Leaving { .. });
         let piled_up = self.transmits.len() >= self.config.max_backlog.saturating_mul(PILE_FACTOR);
-        (self.inbound.len() < self.config.max_backlog || !self.pending.is_empty() || leaving) && !piled_up
+        (!self.is_backed_up(1) || !self.pending.is_empty() || leaving) && !piled_up
     }
 
     /// How long a peer may read nothing while something waits to be sent: as long as an answer may take.

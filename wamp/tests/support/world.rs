@@ -30,6 +30,7 @@ pub(crate) fn config(serializer: Serializer) -> SessionConfig {
         ping_interval: Some(20 * SECOND),
         ping_timeout: 5 * SECOND,
         max_backlog: 4,
+        max_backlog_bytes: 20_000,
     }
 }
 

@@ -1,0 +1,106 @@
+//! Groups of decided sales: those that are decided while others of their channel are being prepared go to the store
+//! together, so that they share what a commit costs. A sale that no other follows goes at once.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use tracing::Span;
+use xbr_core::reject::SaleReject;
+use xbr_core::wire::SellReceipt;
+use xbr_core::{Address, Amount, ChannelId};
+use xbr_store::kill_point::Step;
+use xbr_store::{Outcome, Store, StoreError};
+
+use super::commit::{Committed, Decided, NOT_DURABLE, report_sale};
+use super::queue::SaleReply;
+use super::{ChannelLedger, Condition};
+use crate::sale::Sold;
+use crate::spans::step;
+
+/// So many sales are enough: more would save little and make the first one wait.
+const ENOUGH: usize = 32;
+/// No sale waits longer for those behind it, of which one may be waiting for the market maker.
+const HOLD: Duration = Duration::from_millis(2);
+
+/// A sale by which the channel has advanced, on its way to the store.
+#[derive(Debug)]
+pub(super) struct Held {
+    sale: Decided,
+    reply: SaleReply,
+    committing: Span,
+}
+
+impl ChannelLedger {
+    /// Takes a decided sale into its channel's group.
+    pub(super) fn hold(&mut self, channel_id: ChannelId, sale: Decided, reply: SaleReply) {
+        self.commit_begins(channel_id, sale.record.amount);
+        let committing = step!(&sale.span, "commit");
+        self.account(channel_id).held.push(Held { sale, reply, committing });
+    }
+
+    /// Sends a channel's group to the store unless more is about to come.
+    pub(super) fn release_or_wait(&mut self, channel_id: ChannelId, ctx: &mut Context<Self>) {
+        let Some(account) = self.channels.get_mut(&channel_id) else { return };
+        if account.held.is_empty() {
+            return;
+        }
+        let is_last = account.queue.is_empty() || account.condition != Condition::Ready;
+        if is_last || account.held.len() >= ENOUGH {
+            return self.release(channel_id, &ctx.address());
+        }
+        if !account.is_timed {
+            account.is_timed = true;
+            ctx.run_later(HOLD, move |ledger, ctx| {
+                ledger.account(channel_id).is_timed = false;
+                ledger.release(channel_id, &ctx.address());
+            });
+        }
+    }
+
+    /// Sends a channel's group to the store: before anything else of the channel goes there or is read.
+    pub(super) fn release(&mut self, channel_id: ChannelId, ledger: &Addr<Self>) {
+        let Some(account) = self.channels.get_mut(&channel_id) else { return };
+        let group = std::mem::take(&mut account.held);
+        if group.is_empty() {
+            return;
+        }
+        let (store, delegate, ledger) = (self.options.store.clone(), self.options.delegate, ledger.clone());
+        // All are called before the first is awaited, so that they share a transaction.
+        let stored: Vec<_> = group.iter().map(|held| store.commit_sale(held.sale.record.clone())).collect();
+        actix_rt::spawn(async move {
+            let (count, mut amount, mut durable) = (group.len(), Amount::ZERO, true);
+            for (held, stored) in group.into_iter().zip(stored) {
+                amount = amount.checked_add(held.sale.record.amount).unwrap_or(Amount::MAX);
+                durable &= held.settle(stored.await, &*store, delegate).await;
+            }
+            // A ledger that has gone has a successor, which reads the store.
+            let _ = ledger.send(Committed { channel_id, count, amount, durable }).await;
+        });
+    }
+}
+
+impl Held {
+    /// Answers the sale when it is certain what has become of it; whether it is durable.
+    async fn settle(self, stored: Result<(), StoreError>, store: &dyn Store, delegate: Address) -> bool {
+        let Self { sale: Decided { record, api_id, span: _ }, reply, committing } = self;
+        let durable = match stored {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(channel = %record.channel_id, %error, "cannot store a sale");
+                error.outcome() == Outcome::Unknown
+                    && matches!(store.sale(record.channel_id, record.state.seq).await, Ok(Some(it)) if it == record)
+            }
+        };
+        drop(committing);
+        // Whoever asked may have gone; so may the ledger, whose successor reads the store.
+        if durable {
+            Step::Fsynced.pass();
+            report_sale(&record);
+            let receipt = SellReceipt::of(&record, delegate);
+            let _ = reply.send(Ok(Sold { receipt, api_id, is_repeat: false }));
+        } else {
+            let _ = reply.send(Err(SaleReject::Unavailable { reason: NOT_DURABLE }));
+        }
+        durable
+    }
+}

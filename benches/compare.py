@@ -1,0 +1,331 @@
+#!/usr/bin/env python3
+"""Measure the seller and the reference side by side, and write the figures into docs/performance.md.
+
+scripts/compare builds what is needed and calls this. Both sides take turns, so that whatever else the machine does
+hits both alike; figures are medians. The tables go between the markers of the document, the text around them stays.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENT = ROOT / "docs/performance.md"
+PYTHON = ROOT / ".peers/venv/bin/python"
+KIT = ROOT / "tests/peers/kit"
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+PRICE = 10**15
+
+
+def say(text: str) -> None:
+    print(f"compare: {text}", file=sys.stderr, flush=True)
+
+
+def run(*command: Any, cores: int | None = None, **options: Any) -> str:
+    pin = ["taskset", "-c", ",".join(map(str, range(cores)))] if cores else []
+    done = subprocess.run([*pin, *map(str, command)], stdout=subprocess.PIPE, text=True, check=True, **options)
+    return done.stdout
+
+
+def figures(*arguments: Any, cores: int | None = None) -> dict:
+    return json.loads(run(TARGET / "xbr-figures", *arguments, cores=cores))
+
+
+def reference(*arguments: Any) -> dict:
+    return json.loads(run(PYTHON, ROOT / "benches/reference.py", *arguments))
+
+
+def median_of(all_of_them: list[Any]) -> Any:
+    """The median of each number in structures of the same shape."""
+    first = all_of_them[0]
+    if isinstance(first, dict):
+        return {key: median_of([one[key] for one in all_of_them]) for key in first}
+    if isinstance(first, list):
+        return [median_of(list(column)) for column in zip(*all_of_them, strict=True)]
+    if isinstance(first, bool) or not isinstance(first, int | float):
+        return first
+    return statistics.median(all_of_them)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    ruler = ["---"] + ["---:"] * (len(head) - 1)
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ruler, *rows])
+
+
+def duration(ns: float) -> str:
+    if ns < 1000:
+        return f"{ns:.0f} ns"
+    if ns < 100_000:
+        return f"{ns / 1e3:.2f} µs"
+    return f"{ns / 1e3:.0f} µs" if ns < 1e6 else f"{ns / 1e6:.2f} ms"
+
+
+def size_of(size: int) -> str:
+    return f"{size} B" if size < 1024 else f"{size // 1024} KiB" if size < 2**20 else f"{size >> 20} MiB"
+
+
+def verdict(met: bool) -> str:
+    return "met" if met else "**missed**"
+
+
+def wrap_tables(rounds: int) -> Iterator[tuple[str, str]]:
+    say("wrapping")
+    ours, theirs = [], []
+    for _ in range(rounds):
+        theirs.append(reference("--rounds", 5, "--sells", 1)["wrap"])
+        ours.append(figures("wrap", "--rounds", 5)["wrap"])
+    rows, raw_rows = [], []
+    limits = {64: (3, None), 1024: (3, 1.25), 65536: (1.3, 1.03), 1048576: (1.3, None)}
+    for our, their in zip(median_of(ours), median_of(theirs), strict=True):
+        size = our["size"]
+        raw = our["encode_ns"] + our["nonce_ns"] + our["seal_ns"]
+        ratio = their["one_caller_ns"] / our["one_caller_ns"]
+        at_least, at_most = limits[size]
+        rows.append([size_of(size), duration(their["one_caller_ns"]), duration(our["one_caller_ns"]), f"{ratio:.1f} ×",
+                     f"{at_least} ×", verdict(ratio >= at_least)])
+        parts = " + ".join(duration(our[part]) for part in ("encode_ns", "nonce_ns", "seal_ns"))
+        many, batch = our["many_callers_cpu_ns"] / raw, our["batch_ns"] / raw
+        raw_rows.append([size_of(size), parts, duration(raw), f"{duration(our['many_callers_cpu_ns'])} ({many:.2f} ×)",
+                         f"{duration(our['batch_ns'])} ({batch:.2f} ×)", f"{our['many_callers_per_s']:,.0f}",
+                         f"{at_most} ×" if at_most else "", verdict(max(many, batch) <= at_most) if at_most else ""])
+    yield "wrap", table(["payload", "reference", "ours", "ratio", "target", ""], rows)
+    yield "wrap-raw", table(["payload", "encode + nonce + seal", "sum", "64 callers, CPU each", "batch of 64",
+                             "64 callers, per s", "target", ""], raw_rows)
+
+
+def sell_tables(rounds: int) -> Iterator[tuple[str, str]]:
+    say("selling in process")
+    theirs, slow, ours = [], [], {1: [], 2: []}
+    for _ in range(rounds):
+        theirs.append(reference("--rounds", 3)["sell"])
+        slow.append(reference("--rounds", 1, "--sells", 40, "--without-coincurve")["sell"])
+        for cores, measured in ours.items():
+            measured.append(figures("sell", "--rounds", 3, cores=cores))
+    fast, installed = median_of(theirs), median_of(slow)
+    yield "sell-reference", table(
+        ["reference, in memory", "sales/s", "p50", "p99"],
+        [[name, f"{one['per_s']:,.0f}", *(f"{one['latency'][p]:.2f} ms" for p in ("p50_ms", "p99_ms"))]
+         for name, one in (("with coincurve", fast), ("as installed", installed))],
+    )
+    rows, parts = [], []
+    for cores, measured in ours.items():
+        ours_now = median_of(measured)
+        primitives = ours_now["primitives"]
+        total = sum(primitives.values())
+        parts.append([str(cores), *(f"{primitives[part]:.1f} µs" for part in primitives), f"{total:.1f} µs"])
+        for row in ours_now["sell"]:
+            ratio, share = row["per_s"] / fast["per_s"], total / cores * row["per_s"] / 1e6
+            wanted = {1: 5, 2: 9}[cores]
+            is_target = row["store"] == "sqlite" and row["in_flight"] > 1
+            latency = row["latency"]
+            rows.append([f"{row['store']}, {row['in_flight']} in flight", str(cores), f"{row['per_s']:,.0f}",
+                         f"{ratio:.1f} ×", f"{row['cpu_us']:.0f} µs", f"{share:.0%}",
+                         f"{latency['p50_ms']:.2f} / {latency['p99_ms']:.2f} ms",
+                         f"{wanted} ×, 80%" if is_target else "",
+                         verdict(ratio >= wanted and share >= 0.8) if is_target else ""])
+    yield "sell", table(["ours", "cores", "sales/s", "to coincurve", "CPU", "of the primitives", "p50 / p99", "target", ""],
+                        rows)
+    yield "primitives", table(["cores", "digest", "recover", "seal", "sign", "sum"], parts)
+
+
+def rotate_table() -> Iterator[tuple[str, str]]:
+    say("rotating 10,000 series")
+    rows = []
+    for name, arguments in (("memory", []), ("SQLite", ["--durable"])):
+        one = figures("rotate", *arguments)["rotate"]
+        met = one["late_per_mille"] <= 10 and one["cores"] < 0.5
+        rows.append([name, f"{one['rotations']:,}", f"{one['late']['p50_ms']:.1f} ms", f"{one['late']['p99_ms']:.1f} ms",
+                     f"{one['late_per_mille']} ‰", f"{one['cores']:.2f}", f"{one['resident_mb']:.0f} MB", verdict(met)])
+    yield "rotate", table(["store", "rotations in 10 s", "late, p50", "p99", "50 ms late or more", "cores", "resident", ""],
+                          rows)
+
+
+def archive_table(rounds: int) -> Iterator[tuple[str, str]]:
+    say("archives of 1,000 to 1,000,000 keys")
+    with tempfile.TemporaryDirectory(dir=ROOT / "target") as parent:
+        measured: dict[int, list] = {}
+        for keys in (1000, 100_000, 1_000_000):
+            for number in range(rounds if keys < 1_000_000 else 1):
+                folder = Path(parent) / f"{keys}-{number}"
+                folder.mkdir()
+                make = [TARGET / "xbr-figures", "archive", "--keys", keys, "--folder", folder, "--make"]
+                subprocess.run(list(map(str, make)), check=False)
+        for number in range(rounds):
+            for keys in (1000, 100_000, 1_000_000):
+                folder = Path(parent) / f"{keys}-{number if keys < 1_000_000 else 0}"
+                if keys == 1_000_000 and number:
+                    continue
+                measured.setdefault(keys, []).append(figures("archive", "--keys", keys, "--folder", folder)["archive"])
+    small = median_of(measured[1000])
+    rows = []
+    for keys, all_of_them in measured.items():
+        one = median_of(all_of_them)
+        ratio = max(one["latency"]["p50_ms"] / small["latency"]["p50_ms"], small["per_s"] / one["per_s"])
+        met = ratio <= 1.2 and one["resident_mb"] < 100 and one["open_ms"] < 1000
+        rows.append([f"{keys:,}", f"{one['latency']['p50_ms']:.2f} ms", f"{one['per_s']:,.0f}", f"{ratio:.2f} ×",
+                     f"{one['resident_mb']:.0f} MB", f"{one['open_ms']:.1f} ms", verdict(met)])
+    yield "archive", table(["keys", "sale alone, p50", "sales/s, 64 in flight", "to 1,000 keys", "resident",
+                            "opens after a kill in", ""], rows)
+
+
+def market_table(rounds: int) -> Iterator[tuple[str, str]]:
+    say("the whole market in one process")
+    rows = []
+    for cores in (1, 2):
+        summaries = [json.loads(run(TARGET / "xbr-seller", "demo", "--sales", 10_000, "--json", cores=cores,
+                                    stderr=subprocess.DEVNULL)) for _ in range(rounds)]
+        assert all(summary["agree"] for summary in summaries), summaries
+        rate = statistics.median(summary["sales_per_second"] for summary in summaries)
+        rows.append([str(cores), f"{rate:,.0f}", "3,000" if cores == 2 else "", verdict(rate >= 3000) if cores == 2 else ""])
+    yield "market", table(["cores", "sales/s", "target", ""], rows)
+
+
+def load(url: str, folder: Path, seller: Callable[[], Any]) -> list[dict]:
+    """What the load generator measures of a seller that begins when there is a market maker."""
+    from channel import eth_key
+    from common import KEYS
+    from processes import Program
+    from provider import write_secret
+
+    folder.mkdir()
+    key_file = write_secret(folder / "market.key", eth_key("marketmaker").hex())
+    options = ["--json", "--in-flight", "1,16,64", "--duration", "3s", "--warm-up", "20", "--amount", "1000000"]
+    where = ["--url", url, "--realm", KEYS["market"]["realm"], "--key-file", key_file]
+    bench = Program("bench", [TARGET / "xbr-seller", "bench", *where, *options], folder, RUST_LOG="info")
+    bench.wait_for("it waits", lambda: any(r.get("message") == "waiting for an offer" for r in bench.records(bench.err)))
+    running = seller()
+    try:
+        assert bench.exit_code(90) == 0, bench.err.read_text()
+        return json.loads(bench.out.read_bytes())["levels"]
+    finally:
+        running.kill()
+
+
+def idle(pid: int, seconds: int = 10) -> tuple[float, float]:
+    """What a process has in memory (MB), and how much of a core it uses."""
+    def cpu() -> int:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+    before = cpu()
+    time.sleep(seconds)
+    used = (cpu() - before) / os.sysconf("SC_CLK_TCK") / seconds
+    resident = re.search(r"VmRSS:\s*(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(resident[1]) * 1024 / 1e6, used
+
+
+def crossbar_table(_: int) -> Iterator[tuple[str, str]]:
+    say("selling through Crossbar")
+    os.environ["XBR_SELLER_BIN"] = str(TARGET / "xbr-seller")
+    sys.path[:0] = [str(ROOT / "tests/peers"), str(KIT)]
+    from processes import Program, Router
+    from provider import Market, Provider
+
+    without = "import sys; sys.modules['coincurve'] = None; import runpy; sys.path.insert(0, {kit!r});" \
+        " sys.argv[0] = {path!r}; runpy.run_path({path!r}, run_name='__main__')"
+    without = without.format(kit=str(KIT), path=str(KIT / "seller.py"))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        router = Router(folder / "router")
+        price = ["--price", str(PRICE), "--events", "1", "--count", "1000000", "--quiet"]
+
+        def python(*command: Any) -> Program:
+            key = os.urandom(32).hex()
+            return Program("reference", [PYTHON, *command, "--url", router.url, "--key", key, *price], folder)
+
+        try:
+            levels = {"reference as installed": load(router.url, folder / "a", lambda: python("-c", without)),
+                      "reference with coincurve": load(router.url, folder / "b", lambda: python(KIT / "seller.py"))}
+            with Provider(Market(router, None, None), folder, interval="1h", price="0.001") as provider:
+                levels["ours, durable"] = load(router.url, folder / "c", provider.start)
+            own = json.loads(run(TARGET / "xbr-seller", "bench", "--json", "--duration", "3s", "--dir", folder))["levels"]
+        finally:
+            router.stop()
+    levels["ours, durable, its own router"] = own
+    rows = [[name, *(f"{level['sales_per_second']:,.0f} ({level['latency_us']['p50'] / 1e3:.1f} ms)" for level in found)]
+            for name, found in levels.items()]
+    met = all(our["sales_per_second"] >= their["sales_per_second"] for our, their
+              in zip(levels["ours, durable"], levels["reference with coincurve"], strict=True))
+    yield "crossbar", table(["sales/s (p50)", "1 in flight", "16", "64"], rows) + f"\n\nAt least the reference: {verdict(met)}."
+
+
+def idle_table(_: int) -> Iterator[tuple[str, str]]:
+    say("an idle service")
+    os.environ["XBR_SELLER_BIN"] = str(TARGET / "xbr-seller")
+    sys.path[:0] = [str(ROOT / "tests/peers"), str(KIT)]
+    from processes import MarketMaker, Router
+    from provider import Market, Provider
+
+    with tempfile.TemporaryDirectory() as name:
+        router = Router(Path(name) / "router")
+        maker = MarketMaker(router.url, Path(name))
+        try:
+            with Provider(Market(router, maker, None), Path(name), interval="1h") as provider:
+                seller = provider.start()
+                time.sleep(2)
+                resident, cores = idle(seller.process.pid)
+        finally:
+            maker.kill()
+            router.stop()
+    met = resident < 30 and cores < 0.005
+    yield "idle", table(["resident", "of a core", "target", ""],
+                        [[f"{resident:.1f} MB", f"{cores:.1%}", "30 MB, nothing to speak of", verdict(met)]])
+
+
+def machine() -> Iterator[tuple[str, str]]:
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    versions = run(PYTHON, "-m", "pip", "freeze", "--disable-pip-version-check")
+    wanted = ("autobahn", "xbr", "crossbar", "coincurve", "PyNaCl", "eth-keys", "cbor2")
+    peers = [line.replace("==", " ") for line in versions.splitlines() if line.split("==")[0] in wanted]
+    commit = run("git", "-C", ROOT, "describe", "--always", "--dirty").strip()
+    memory = re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())
+    yield "machine", "\n".join([
+        f"- {cpu[1] if cpu else platform.processor()}, {os.cpu_count()} cores, {int(memory[1]) / 1e6:.0f} GB;"
+        f" {platform.system()} {platform.release()}",
+        f"- {run('rustc', '--version').strip()}; Python {platform.python_version()}; {', '.join(peers)}",
+        f"- {time.strftime('%Y-%m-%d')}, at {commit}; load before: {os.getloadavg()[0]:.2f}",
+    ])
+
+
+def write(found: dict[str, str]) -> None:
+    text = DOCUMENT.read_text()
+    for name, content in found.items():
+        block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        text, count = block.subn(lambda match, content=content: f"{match[1]}{content}\n{match[2]}", text)
+        if not count:
+            sys.exit(f"compare: {DOCUMENT} has no marker <!-- {name} -->")
+    DOCUMENT.write_text(text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts: dict[str, Callable[[int], Iterator[tuple[str, str]]]] = {
+        "machine": lambda _: machine(), "wrap": wrap_tables, "sell": sell_tables, "crossbar": crossbar_table,
+        "market": market_table, "idle": idle_table, "rotate": lambda _: rotate_table(), "archive": archive_table,
+    }
+    parser.add_argument("part", nargs="*", choices=[[], *parts], help=f"what to measure: {', '.join(parts)} (default: all)")
+    parser.add_argument("--rounds", type=int, default=3, help="each side's turns (default %(default)s)")
+    parser.add_argument("--print", action="store_true", help="print the tables, and leave the document as it is")
+    args = parser.parse_args()
+    found: dict[str, str] = {}
+    for part in args.part or parts:
+        for name, content in parts[part](args.rounds):
+            found[name] = content
+            print(f"\n{name}\n{content}", flush=True)
+    if not args.print:
+        write(found)
+        say(f"wrote {DOCUMENT.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+//! Many key series that rotate every second: how late, and at what cost.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use serde::Serialize;
+use xbr_actors::key_series::KeyRotated;
+use xbr_actors::{ApiOptions, Rotation, SellerHandle};
+use xbr_core::ApiId;
+use xbr_store::{MemoryStore, Store};
+
+use crate::measure::{Latency, cpu_time, resident_mb};
+use crate::sell::{database, seller, terms};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+pub struct RotateFigures {
+    /// `memory` or `sqlite`.
+    pub store: &'static str,
+    /// How many series there are.
+    pub series: u32,
+    /// How many rotations were seen.
+    pub rotations: usize,
+    /// How much later than a second after the one before they came.
+    pub late: Latency,
+    /// How many of a thousand came 50 ms late or later.
+    pub late_per_mille: usize,
+    /// Cores in use.
+    pub cores: f64,
+    /// What the process has in memory, MB.
+    pub resident_mb: f64,
+}
+
+/// Notes when keys rotate.
+struct Watcher(Sender<(ApiId, Instant)>);
+
+impl Actor for Watcher {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(1 << 16);
+    }
+}
+
+impl Handler<KeyRotated> for Watcher {
+    type Result = ();
+
+    fn handle(&mut self, message: KeyRotated, _: &mut Self::Context) {
+        // Nobody listens any more at the end.
+        let _ = self.0.send((message.api_id, Instant::now()));
+    }
+}
+
+fn api(number: u32) -> ApiOptions {
+    let mut terms = terms();
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&number.to_be_bytes());
+    terms.api_id = ApiId::new(id);
+    ApiOptions { terms, rotation: Rotation { interval: Some(INTERVAL), count: None } }
+}
+
+/// Lets so many series rotate for so long.
+pub fn run(series: u32, time: Duration, durable: bool) -> RotateFigures {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> =
+        if durable { Arc::new(database(folder.path())) } else { Arc::new(MemoryStore::new()) };
+    let (seen, rotations) = channel();
+    let watcher = watch(seen);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (seller, _) = seller(store, api(0)).await;
+        for number in 1..series {
+            seller.add_api(api(number)).await.unwrap();
+        }
+        subscribe(&seller, series, &watcher).await;
+        // What adding them has stirred up settles.
+        tokio::time::sleep(2 * INTERVAL).await;
+        let mut last: HashMap<_, _> = rotations.try_iter().collect();
+        let (start, cpu) = (Instant::now(), cpu_time());
+        tokio::time::sleep(time).await;
+        let cores = (cpu_time() - cpu).as_secs_f64() / start.elapsed().as_secs_f64();
+        let late = lateness(&rotations, &mut last);
+        let too_late = late.iter().filter(|late| **late >= Duration::from_millis(50)).count();
+        RotateFigures {
+            store: if durable { "sqlite" } else { "memory" },
+            series,
+            rotations: late.len(),
+            late_per_mille: (too_late * 1000).checked_div(late.len()).unwrap_or(1000),
+            late: Latency::of(late),
+            cores,
+            resident_mb: resident_mb(),
+        }
+    })
+}
+
+/// A watcher on a thread of its own.
+fn watch(seen: Sender<(ApiId, Instant)>) -> Recipient<KeyRotated> {
+    let (ready, made) = channel();
+    std::thread::spawn(move || {
+        actix_rt::System::new().block_on(async move {
+            ready.send(Watcher(seen).start().recipient()).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    made.recv().unwrap()
+}
+
+async fn subscribe(seller: &SellerHandle, series: u32, watcher: &Recipient<KeyRotated>) {
+    for number in 0..series {
+        assert!(seller.on_rotate(api(number).terms.api_id, watcher.clone()).await);
+    }
+}
+
+fn lateness(rotations: &Receiver<(ApiId, Instant)>, last: &mut HashMap<ApiId, Instant>) -> Vec<Duration> {
+    let gaps = rotations.try_iter().filter_map(|(api_id, at)| Some(at - last.insert(api_id, at)?));
+    gaps.map(|gap| gap.saturating_sub(INTERVAL)).collect()
+}
