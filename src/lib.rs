@@ -12,4 +12,7 @@ pub mod host;
 pub mod logging;
 pub mod private_file;
 pub mod process;
+pub mod reload;
 pub mod service;
+pub mod systemd;
+pub mod telemetry;

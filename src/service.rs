@@ -6,16 +6,23 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics_exporter_prometheus::BuildError;
+use sd_notify::NotifyState;
 use thiserror::Error;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
-use xbr_actors::{ApiError, SellerHandle, SellerOptions, SpawnError, StartError};
+use xbr_actors::{ApiError, Observers, SellerHandle, SellerOptions, SpawnError, StartError, SystemClock};
 use xbr_core::ApiId;
 use xbr_store::{MasterKeyError, SqliteStore, StoreError};
+use xbr_wamp::Auth;
 
 use crate::config::{Config, FeedConfig, Secrets};
 use crate::feed::{self, SellerOutlet};
+use crate::reload::{self, Source};
+use crate::systemd;
+use crate::telemetry::{Spans, Telemetry};
 
 /// How much longer than its grace period the seller may take, to leave the session.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -29,6 +36,12 @@ pub enum ServiceError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There can be no metrics.
+    #[error("cannot count: {0}")]
+    Telemetry(#[from] BuildError),
+    /// The operating system gives no signals.
+    #[error("cannot hear of signals: {0}")]
+    Signals(#[source] io::Error),
     /// The seller has no thread to run on.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
@@ -79,23 +92,33 @@ impl ServiceError {
     }
 }
 
-/// Runs until `stop` resolves, and ends in order then. Nothing durable is lost whenever it ends.
+/// Runs until `stop` resolves, and ends in order then. Nothing durable is lost whenever it ends. `source` is where the
+/// configuration came from, to be read again at SIGHUP, and `spans` what a collector of traces gets.
 ///
 /// # Errors
 /// [`ServiceError`]; everything is ended all the same.
 pub async fn run(
-    config: Config,
+    mut config: Config,
     secrets: Secrets,
+    source: Source,
+    spans: Option<Spans>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServiceError> {
-    let (store, seller) = open(&config, secrets).await?;
+    // From here on a SIGHUP does not end the process; one that comes too early waits.
+    let hangups = signal(SignalKind::hangup()).map_err(ServiceError::Signals)?;
+    let telemetry = Telemetry::new(&SystemClock)?;
+    let auth = secrets.auth.clone();
+    let (store, seller) = open(&config, secrets, Some(&telemetry)).await?;
+    let (traces_end, traces) = export(spans, &config, &telemetry);
+    let mut life = Life { seller: seller.clone(), telemetry, source, auth, hangups, beat: None };
     let (feeds_end, feeds_stop) = watch::channel(None);
     let mut feeds = JoinSet::new();
     let result = tokio::select! {
         () = stop => Ok(()),
-        result = sell(&config, &seller, &feeds_stop, &mut feeds) => result,
+        result = life.sell(&mut config, &feeds_stop, &mut feeds) => result,
     };
 
+    systemd::tell(&[NotifyState::Stopping]);
     let grace = config.seller.grace;
     let deadline = Instant::now() + grace;
     tracing::info!(?grace, "stopping");
@@ -107,49 +130,127 @@ pub async fn run(
         tracing::error!("the seller does not stop, leaving it as after a crash");
     }
     close(&store, grace).await;
+    drop(traces_end);
+    if let Some(traces) = traces {
+        // It bounds itself.
+        let _ = traces.await;
+    }
     tracing::info!("stopped");
     result
 }
 
-/// Opens the store, and makes a seller over it that is not started.
+/// Sends spans to their collector until the sender is dropped.
+fn export(
+    spans: Option<Spans>,
+    config: &Config,
+    telemetry: &Telemetry,
+) -> (oneshot::Sender<()>, Option<JoinHandle<()>>) {
+    let (end, ended) = oneshot::channel::<()>();
+    let exporting = spans.zip(config.traces.clone()).map(|(spans, traces)| {
+        let stop = async move { drop(ended.await) };
+        tokio::spawn(spans.export(traces.collector, telemetry.metrics.clone(), stop))
+    });
+    (end, exporting)
+}
+
+/// Opens the store, and makes a seller over it that is not started. Both are watched, where there is somebody to.
 ///
 /// # Errors
 /// [`ServiceError`].
 pub(crate) async fn open(
     config: &Config,
     secrets: Secrets,
+    telemetry: Option<&Telemetry>,
 ) -> Result<(SqliteStore, SellerHandle), ServiceError> {
     let master_key = config.store.master_key(secrets.master_key)?;
     let path = config.store.path.clone();
-    let opening = tokio::task::spawn_blocking(move || SqliteStore::open(path, master_key));
+    let metrics = telemetry.map(|telemetry| telemetry.metrics.clone());
+    let opening = tokio::task::spawn_blocking(move || match metrics {
+        Some(metrics) => SqliteStore::open_watched(path, master_key, move |it| metrics.transaction(it)),
+        None => SqliteStore::open(path, master_key),
+    });
     let store = opening.await.map_err(|_| StoreError::Closed)??;
     let mut options =
         SellerOptions::new(config.seller.market_maker, Arc::new(secrets.delegate), Arc::new(store.clone()));
     config.seller.apply(&mut options);
+    if let Some(telemetry) = telemetry {
+        telemetry.metrics.label(config.apis.iter().map(|api| api.terms.api_id));
+        options.observers = Observers::new([Arc::new(telemetry.clone()) as _]);
+    }
     let seller = SellerHandle::spawn(options, config.serving.options(config.market.options(secrets.auth)))?;
     Ok((store, seller))
 }
 
-/// Starts, and goes on for as long as the seller lives.
-async fn sell(
-    config: &Config,
-    seller: &SellerHandle,
-    stop: &watch::Receiver<Option<Instant>>,
-    feeds: &mut JoinSet<()>,
-) -> Result<(), ServiceError> {
-    for api in &config.apis {
-        let api_id = api.terms.api_id;
-        seller.add_api(api.clone()).await.map_err(|error| ServiceError::Api { api_id, error })?;
+/// A service that runs.
+struct Life {
+    seller: SellerHandle,
+    telemetry: Telemetry,
+    source: Source,
+    /// What it joined the market's realm with.
+    auth: Auth,
+    hangups: Signal,
+    /// What keeps the service manager up to date, to the very end.
+    beat: Option<Beat>,
+}
+
+/// A task that ends when this is dropped.
+struct Beat(JoinHandle<()>);
+
+impl Drop for Beat {
+    fn drop(&mut self) {
+        self.0.abort();
     }
-    seller.start().await?;
-    report_start(config, seller).await;
-    for config in &config.feeds {
-        start_feed(config.clone(), seller.clone(), stop.clone(), feeds)?;
+}
+
+impl Life {
+    /// Starts, and goes on for as long as the seller lives.
+    async fn sell(
+        &mut self,
+        config: &mut Config,
+        stop: &watch::Receiver<Option<Instant>>,
+        feeds: &mut JoinSet<()>,
+    ) -> Result<(), ServiceError> {
+        let seller = self.seller.clone();
+        for api in &config.apis {
+            let api_id = api.terms.api_id;
+            seller.add_api(api.clone()).await.map_err(|error| ServiceError::Api { api_id, error })?;
+        }
+        seller.start().await?;
+        report_start(config, &seller).await;
+        systemd::tell(&[NotifyState::Ready]);
+        let (telemetry, watchdog) = (self.telemetry.clone(), systemd::watchdog());
+        let beat = systemd::watch(telemetry, seller.clone(), watchdog, systemd::tell);
+        self.beat = Some(Beat(tokio::spawn(beat)));
+        for config in &config.feeds {
+            start_feed(config.clone(), seller.clone(), stop.clone(), feeds)?;
+        }
+        let mut state = seller.state();
+        loop {
+            tokio::select! {
+                // Its changes are in the log already; this waits for the end of them.
+                changed = state.changed() => if changed.is_err() {
+                    return Err(ServiceError::Gone);
+                },
+                Some(()) = self.hangups.recv() => self.reload(config).await,
+            }
+        }
     }
-    let mut state = seller.state();
-    // Its changes are in the log already; this waits for the end of them.
-    while state.changed().await.is_ok() {}
-    Err(ServiceError::Gone)
+
+    /// Reads the configuration again.
+    async fn reload(&self, config: &mut Config) {
+        systemd::tell_reloading();
+        match reload::reload(&self.source, config, &self.auth, &self.seller).await {
+            Ok(()) => {
+                self.telemetry.metrics.label(config.apis.iter().map(|api| api.terms.api_id));
+                systemd::tell(&[NotifyState::Ready]);
+            }
+            Err(error) => {
+                tracing::error!(%error, "the new configuration is refused, the service goes on with the old one");
+                let status = "the new configuration is refused, see the log; the old one stays";
+                systemd::tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+            }
+        }
+    }
 }
 
 fn start_feed(
