@@ -15,5 +15,8 @@ pub mod logging;
 pub mod private_file;
 pub mod process;
 pub mod receipts;
+pub mod reload;
 pub mod service;
+pub mod systemd;
+pub mod telemetry;
 pub mod when;

@@ -4,9 +4,14 @@
 use std::io::{self, IsTerminal};
 
 use thiserror::Error;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
+use xbr_actors::spans;
 
 use crate::config::{LogConfig, LogFormat};
+use crate::telemetry::SpanLayer;
 
 /// Why nothing can be logged.
 #[derive(Debug, Error)]
@@ -41,7 +46,8 @@ fn filter(text: &str) -> Result<EnvFilter, LogError> {
     for module in TALKATIVE {
         filter = filter.add_directive(format!("{module}=info").parse()?);
     }
-    Ok(filter)
+    // The spans of sales are for a collector of traces: a log has no use for them.
+    Ok(filter.add_directive(format!("{}=off", spans::TARGET).parse()?))
 }
 
 /// Begins the log of this process. From here on a panic is a line of it.
@@ -49,22 +55,34 @@ fn filter(text: &str) -> Result<EnvFilter, LogError> {
 /// # Errors
 /// [`LogError`].
 pub fn begin(config: &LogConfig) -> Result<(), LogError> {
+    begin_traced(config, None)
+}
+
+/// [`begin`] for a process that traces its sales as well.
+///
+/// # Errors
+/// [`LogError`].
+pub fn begin_traced(config: &LogConfig, traced: Option<SpanLayer>) -> Result<(), LogError> {
     let pretty = match config.format {
         LogFormat::Pretty => true,
         LogFormat::Json => false,
         LogFormat::Auto => io::stderr().is_terminal(),
     };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter(&config.filter)?)
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         // A log that nobody reads any more must not end the service.
         .log_internal_errors(false);
-    let begun = if pretty {
-        log.with_ansi(io::stderr().is_terminal()).try_init()
+    let log = if pretty {
+        log.with_ansi(io::stderr().is_terminal()).boxed()
     } else {
-        log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        log.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
     };
-    begun.map_err(LogError::Begun)?;
+    let spans = Targets::new().with_target(spans::TARGET, LevelFilter::TRACE);
+    tracing_subscriber::registry()
+        .with(log.with_filter(filter(&config.filter)?))
+        .with(traced.map(|traced| traced.with_filter(spans)))
+        .try_init()
+        .map_err(|error| LogError::Begun(error.into()))?;
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current().name().unwrap_or_default().to_owned();
         tracing::error!(thread, location = panic.location().map(tracing::field::display), "{panic}");

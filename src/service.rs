@@ -6,12 +6,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use metrics_exporter_prometheus::BuildError;
+use sd_notify::NotifyState;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
-use xbr_actors::{ApiError, Clock, SellerHandle, SellerOptions, SpawnError, StartError, SystemClock};
+use xbr_actors::{ApiError, Observers, SellerHandle, SellerOptions, SpawnError, StartError, SystemClock};
 use xbr_core::ApiId;
 use xbr_core::cbor::Limits;
 use xbr_store::{MasterKeyError, SqliteStore, StoreError};
@@ -19,7 +21,10 @@ use xbr_wamp::Auth;
 
 use crate::config::{Config, FeedConfig, Secrets};
 use crate::feed::{self, FeedMeter, Feeds, SellerOutlet};
-use crate::http::{Interface, ListenError, Parts};
+use crate::http::{self, Interface, ListenError, Parts, Watched};
+use crate::reload::{self, Source};
+use crate::systemd;
+use crate::telemetry::{self, FeedFigures, Spans, Telemetry};
 
 /// How much longer than its grace period the seller may take, to leave the session.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -33,6 +38,12 @@ pub enum ServiceError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There can be no metrics.
+    #[error("cannot count: {0}")]
+    Telemetry(#[from] BuildError),
+    /// The operating system gives no signals.
+    #[error("cannot hear of signals: {0}")]
+    Signals(#[source] io::Error),
     /// The seller has no thread to run on.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
@@ -86,108 +97,223 @@ impl ServiceError {
     }
 }
 
-/// Runs until `stop` resolves, and ends in order then. Nothing durable is lost whenever it ends.
+/// Runs until `stop` resolves, and ends in order then. Nothing durable is lost whenever it ends. `source` is where the
+/// configuration came from, to be read again at SIGHUP, and `spans` what a collector of traces gets.
 ///
 /// # Errors
 /// [`ServiceError`]; everything is ended all the same.
 pub async fn run(
-    config: Config,
+    mut config: Config,
     mut secrets: Secrets,
+    source: Source,
+    spans: Option<Spans>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServiceError> {
-    let auths = std::mem::take(&mut secrets.feeds);
-    let http = match config.http.clone() {
+    // From here on a SIGHUP does not end the process; one that comes too early waits.
+    let hangups = signal(SignalKind::hangup()).map_err(ServiceError::Signals)?;
+    let telemetry = Telemetry::new(&SystemClock)?;
+    let (auth, auths) = (secrets.auth.clone(), std::mem::take(&mut secrets.feeds));
+    let interface = match config.http.clone() {
         Some(http) => Some(Interface::bind(http, secrets.http_token.take()).await?),
         None => None,
     };
-    let (store, seller) = open(&config, secrets).await?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let feeds = Feeds::new(&config.feeds, &clock);
+    let (watcher, watched) = http::watch();
+    let observers = Observers::new([Arc::new(telemetry.clone()) as _, Arc::new(watcher) as _]);
+    let (store, seller) = open(&config, secrets, Some((&telemetry, observers))).await?;
+    let feeds = Feeds::new(&config.feeds, &(Arc::new(SystemClock) as _));
+    let parts = parts(&config, &seller, &store, &telemetry, &feeds, watched);
+    let http = interface.map(|interface| Http::serve(interface, parts));
+    let (traces_end, traces) = export(spans, &config, &telemetry);
+    let mut life = Life { seller: seller.clone(), telemetry, source, auth, hangups, beat: None };
     let mut running = RunningFeeds { stop: watch::Sender::new(None), tasks: JoinSet::new() };
-    let (http_end, http_stop) = watch::channel(false);
-    let parts = parts(&config, &seller, &store);
-    let http = http.map(|http| tokio::spawn(http.serve(parts, http_stop)));
     let result = tokio::select! {
         () = stop => Ok(()),
-        result = sell(&config, &seller, &feeds, auths, &mut running) => result,
+        result = life.sell(&mut config, &feeds, auths, &mut running) => result,
     };
 
+    systemd::tell(&[NotifyState::Stopping]);
     let grace = config.seller.grace;
     let deadline = Instant::now() + grace;
     tracing::info!(?grace, "stopping");
     // The seller needs the rest of the time for itself.
-    http_end.send_replace(true);
+    if let Some(http) = &http {
+        http.end.send_replace(true);
+    }
     running.end(Instant::now() + grace / 2).await;
     if let Some(http) = http {
-        end_http(http, deadline - grace / 4).await;
+        http.ended(deadline - grace / 4).await;
     }
     let rest = deadline.saturating_duration_since(Instant::now());
     if timeout(rest + LEAVE, seller.stop(rest)).await.is_err() {
         tracing::error!("the seller does not stop, leaving it as after a crash");
     }
     close(&store, grace).await;
+    drop(traces_end);
+    if let Some(traces) = traces {
+        // It bounds itself.
+        let _ = traces.await;
+    }
     tracing::info!("stopped");
     result
 }
 
-/// Opens the store, and makes a seller over it that is not started.
+/// Sends spans to their collector until the sender is dropped.
+fn export(
+    spans: Option<Spans>,
+    config: &Config,
+    telemetry: &Telemetry,
+) -> (oneshot::Sender<()>, Option<JoinHandle<()>>) {
+    let (end, ended) = oneshot::channel::<()>();
+    let exporting = spans.zip(config.traces.clone()).map(|(spans, traces)| {
+        let stop = async move { drop(ended.await) };
+        tokio::spawn(spans.export(traces.collector, telemetry.metrics.clone(), stop))
+    });
+    (end, exporting)
+}
+
+/// Opens the store, and makes a seller over it that is not started. Both are watched, where there is somebody to.
 ///
 /// # Errors
 /// [`ServiceError`].
 pub(crate) async fn open(
     config: &Config,
     secrets: Secrets,
+    watching: Option<(&Telemetry, Observers)>,
 ) -> Result<(SqliteStore, SellerHandle), ServiceError> {
     let master_key = config.store.master_key(secrets.master_key)?;
     let path = config.store.path.clone();
-    let opening = tokio::task::spawn_blocking(move || SqliteStore::open(path, master_key));
+    let metrics = watching.as_ref().map(|(telemetry, _)| telemetry.metrics.clone());
+    let opening = tokio::task::spawn_blocking(move || match metrics {
+        Some(metrics) => SqliteStore::open_watched(path, master_key, move |it| metrics.transaction(it)),
+        None => SqliteStore::open(path, master_key),
+    });
     let store = opening.await.map_err(|_| StoreError::Closed)??;
     let mut options =
         SellerOptions::new(config.seller.market_maker, Arc::new(secrets.delegate), Arc::new(store.clone()));
     config.seller.apply(&mut options);
+    if let Some((telemetry, observers)) = watching {
+        telemetry.metrics.label(config.apis.iter().map(|api| api.terms.api_id));
+        options.observers = observers;
+    }
     let seller = SellerHandle::spawn(options, config.serving.options(config.market.options(secrets.auth)))?;
     Ok((store, seller))
 }
 
-fn parts(config: &Config, seller: &SellerHandle, store: &SqliteStore) -> Parts {
+fn parts(
+    config: &Config,
+    seller: &SellerHandle,
+    store: &SqliteStore,
+    telemetry: &Telemetry,
+    feeds: &Feeds,
+    watched: Watched,
+) -> Parts {
+    let figures = {
+        let feeds = feeds.clone();
+        move || feeds.status().into_iter().map(FeedFigures::from).collect()
+    };
     Parts {
         seller: seller.clone(),
         store: store.clone(),
+        feeds: feeds.clone(),
+        watched,
         market_maker: config.seller.market_maker,
         limits: Limits { max_depth: config.market.max_depth, ..Limits::default() },
-        open: Router::new(),
+        more: telemetry::router(telemetry.clone(), seller.clone(), figures),
     }
 }
 
-/// Lets the answers that are under way be given, for as long as there is time.
-async fn end_http(mut http: JoinHandle<()>, deadline: Instant) {
-    if timeout_at(deadline, &mut http).await.is_err() {
-        tracing::warn!("requests of the HTTP interface are left unanswered");
-        http.abort();
+/// The HTTP interface while it serves.
+struct Http {
+    end: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Http {
+    fn serve(interface: Interface, parts: Parts) -> Self {
+        let (end, stop) = watch::channel(false);
+        Self { end, task: tokio::spawn(interface.serve(parts, stop)) }
+    }
+
+    /// Lets the answers that are under way be given, for as long as there is time.
+    async fn ended(mut self, deadline: Instant) {
+        if timeout_at(deadline, &mut self.task).await.is_err() {
+            tracing::warn!("requests of the HTTP interface are left unanswered");
+            self.task.abort();
+        }
     }
 }
 
-/// Starts, and goes on for as long as the seller lives.
-async fn sell(
-    config: &Config,
-    seller: &SellerHandle,
-    feeds: &Feeds,
-    auths: Vec<Auth>,
-    running: &mut RunningFeeds,
-) -> Result<(), ServiceError> {
-    for api in &config.apis {
-        let api_id = api.terms.api_id;
-        seller.add_api(api.clone()).await.map_err(|error| ServiceError::Api { api_id, error })?;
+/// A service that runs.
+struct Life {
+    seller: SellerHandle,
+    telemetry: Telemetry,
+    source: Source,
+    /// What it joined the market's realm with.
+    auth: Auth,
+    hangups: Signal,
+    /// What keeps the service manager up to date, to the very end.
+    beat: Option<Beat>,
+}
+
+/// A task that ends when this is dropped.
+struct Beat(JoinHandle<()>);
+
+impl Drop for Beat {
+    fn drop(&mut self) {
+        self.0.abort();
     }
-    seller.start().await?;
-    report_start(config, seller).await;
-    for ((config, meter), auth) in config.feeds.iter().zip(feeds.meters()).zip(auths) {
-        running.start(config.clone(), auth, seller.clone(), meter.clone())?;
+}
+
+impl Life {
+    /// Starts, and goes on for as long as the seller lives.
+    async fn sell(
+        &mut self,
+        config: &mut Config,
+        feeds: &Feeds,
+        auths: Vec<Auth>,
+        running: &mut RunningFeeds,
+    ) -> Result<(), ServiceError> {
+        let seller = self.seller.clone();
+        for api in &config.apis {
+            let api_id = api.terms.api_id;
+            seller.add_api(api.clone()).await.map_err(|error| ServiceError::Api { api_id, error })?;
+        }
+        seller.start().await?;
+        report_start(config, &seller).await;
+        systemd::tell(&[NotifyState::Ready]);
+        let (telemetry, watchdog) = (self.telemetry.clone(), systemd::watchdog());
+        let beat = systemd::watch(telemetry, seller.clone(), watchdog, systemd::tell);
+        self.beat = Some(Beat(tokio::spawn(beat)));
+        for ((config, meter), auth) in config.feeds.iter().zip(feeds.meters()).zip(auths) {
+            running.start(config.clone(), auth, seller.clone(), meter.clone())?;
+        }
+        let mut state = seller.state();
+        loop {
+            tokio::select! {
+                // Its changes are in the log already; this waits for the end of them.
+                changed = state.changed() => if changed.is_err() {
+                    return Err(ServiceError::Gone);
+                },
+                Some(()) = self.hangups.recv() => self.reload(config).await,
+            }
+        }
     }
-    let mut state = seller.state();
-    // Its changes are in the log already; this waits for the end of them.
-    while state.changed().await.is_ok() {}
-    Err(ServiceError::Gone)
+
+    /// Reads the configuration again.
+    async fn reload(&self, config: &mut Config) {
+        systemd::tell_reloading();
+        match reload::reload(&self.source, config, &self.auth, &self.seller).await {
+            Ok(()) => {
+                self.telemetry.metrics.label(config.apis.iter().map(|api| api.terms.api_id));
+                systemd::tell(&[NotifyState::Ready]);
+            }
+            Err(error) => {
+                tracing::error!(%error, "the new configuration is refused, the service goes on with the old one");
+                let status = "the new configuration is refused, see the log; the old one stays";
+                systemd::tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+            }
+        }
+    }
 }
 
 /// The feeds that have been started.

@@ -238,17 +238,19 @@ impl KeySeries {
         let offered = self.offers.values().any(|live| live.offer.key_id == key_id && live.offered);
         let api_id = self.options.terms.api_id;
         let late = self.due_at.take().and_then(|due_at| Instant::now().checked_duration_since(due_at));
-        self.options.observers.tell(|| Event::Rotated { api_id, key_id, previous, offered, late });
         self.arm(ctx);
-        let event = KeyRotated {
+        let (price, created_ns, rotates_ns) = (current.price, current.created_ns, self.rotates_ns);
+        self.options.observers.tell(|| Event::Rotated {
             api_id,
             key_id,
             previous,
-            price: current.price,
-            created_ns: current.created_ns,
-            rotates_ns: self.rotates_ns,
+            price,
+            created_ns,
+            rotates_ns,
             offered,
-        };
+            late,
+        });
+        let event = KeyRotated { api_id, key_id, previous, price, created_ns, rotates_ns, offered };
         tracing::debug!(api_id = %event.api_id, %key_id, offered, "key rotated");
         self.subscribers
             .retain(|subscriber| !matches!(subscriber.try_send(event.clone()), Err(SendError::Closed(_))));

@@ -75,6 +75,12 @@ pub enum Event {
         key_id: KeyId,
         /// The key before it.
         previous: Option<KeyId>,
+        /// What the key is sold for.
+        price: Amount,
+        /// When it was made, Unix time in ns.
+        created_ns: u64,
+        /// When the next one follows, Unix time in ns; `None`: when its uses are spent.
+        rotates_ns: Option<u64>,
         /// Whether the market maker has taken its offer.
         offered: bool,
         /// How long after its time; `None` when it was not due by the clock.

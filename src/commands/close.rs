@@ -17,7 +17,7 @@ pub(super) fn execute(args: &CloseArgs) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let grace = config.seller.grace;
-        let (store, seller) = service::open(&config, secrets).await?;
+        let (store, seller) = service::open(&config, secrets, None).await?;
         let result = close(&seller, args).await;
         seller.stop(grace).await;
         service::close(&store, grace).await;

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use xbr_actors::{ApiOptions, MarketOptions, Retention, SellerOptions};
+use xbr_actors::{ApiOptions, MarketOptions, Retention, SellerLimits, SellerOptions};
 use xbr_core::channel::Reconcile;
 use xbr_core::{Address, Amount, ProviderId};
 use xbr_store::MasterKey;
@@ -25,6 +25,7 @@ mod http;
 mod problem;
 mod read;
 mod section;
+mod settings;
 
 pub use bench::{BenchConfig, BenchSecrets, Extent, LoadConfig, RunningConfig, TargetConfig};
 pub use buyer::{BuyConfig, BuyerConfig, Subscription};
@@ -37,11 +38,14 @@ pub use host::{
 };
 pub use http::{HttpConfig, Rate};
 pub use problem::{ConfigError, Place, Problem, ProblemKind};
+pub use settings::Settings;
 
 use document::CliOption;
 use files::Files;
 use read::Reader;
 use section::{Report, Section};
+
+use crate::telemetry::Collector;
 
 /// The variable that may hold the master key, as 64 hex digits.
 pub const MASTER_KEY_VARIABLE: &str = "XBR_SELLER_MASTER_KEY";
@@ -65,6 +69,10 @@ pub struct Config {
     pub feeds: Vec<FeedConfig>,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// Where the steps of sales are traced; `None`: nowhere.
+    pub traces: Option<TracesConfig>,
+    /// What the file says, to compare it with what it says later.
+    pub settings: Settings,
 }
 
 /// The section `[seller]`, without its secrets.
@@ -140,6 +148,15 @@ pub struct LogConfig {
     pub filter: String,
     /// In which form.
     pub format: LogFormat,
+}
+
+/// The section `[telemetry]`, when it names a collector.
+#[derive(Debug, Clone)]
+pub struct TracesConfig {
+    /// Who takes the spans.
+    pub collector: Collector,
+    /// Of a thousand sales so many are traced.
+    pub permille: u16,
 }
 
 /// The form of the log.
@@ -315,6 +332,16 @@ fn conclude<T>(path: &Path, result: Option<T>, report: Report) -> Result<T, Conf
 }
 
 impl SellerConfig {
+    /// What can change while the seller runs.
+    pub fn limits(&self) -> SellerLimits {
+        SellerLimits {
+            low_balance: self.low_balance,
+            channel_poll: self.channel_poll,
+            offline_keys: self.offline_keys,
+            retention: self.retention,
+        }
+    }
+
     /// Applies the section to the defaults of an embedder.
     pub fn apply(&self, options: &mut SellerOptions) {
         options.reconcile = self.reconcile;

@@ -15,8 +15,10 @@ use super::common::{XBR, amount, positive};
 use super::document::{self, Node};
 use super::files::Files;
 use super::problem::{ConfigError, Place, ProblemKind};
-use super::section::{Located, Report, Section, duration, integer, parsed, table, text, text_that_is, word};
-use super::{Config, Environment, SellerConfig};
+use super::section::{
+    Located, Report, Section, duration, integer, parsed, shorten, table, text, text_that_is, word,
+};
+use super::{Config, Environment, SellerConfig, Settings, TracesConfig};
 
 const SECONDS: fn(u64) -> Duration = Duration::from_secs;
 
@@ -32,10 +34,12 @@ pub(super) fn read<T>(
     let mut document = document::parse(path, text)?;
     report.extend(document::override_with(&mut document, environment.overrides.iter().cloned()));
     report.extend(document::set_options(&mut document, &environment.options));
+    let settings = Settings::of(&document);
     let mut root = Section::new(report, Place::Line(1), "", document);
     let mut reader = Reader {
         folder: path.parent().unwrap_or(Path::new("")),
         files: Files::default(),
+        settings,
         log_filter: environment.log_filter.as_deref(),
         report,
     };
@@ -54,6 +58,8 @@ pub(super) struct Reader<'a> {
     /// What relative paths are relative to.
     pub(super) folder: &'a Path,
     pub(super) files: Files,
+    /// All keys of the file.
+    pub(super) settings: Settings,
     /// What the environment says about the log, which comes first.
     pub(super) log_filter: Option<&'a str>,
     pub(super) report: &'a Report,
@@ -72,6 +78,7 @@ impl Reader<'_> {
         let feeds = root.tables("feed", "an array of tables, each begun with [[feed]]");
         let feeds: Option<Vec<_>> = collect(feeds.into_iter().map(|section| self.feed(section)));
         let log = self.log(root.table("log"));
+        let traces = traces(root.table("telemetry"));
 
         if let (Some(apis), Some(feeds)) = (&apis, &feeds) {
             self.check_apis(apis);
@@ -83,7 +90,19 @@ impl Reader<'_> {
             feed.limits = limits;
         }
         let apis = apis?.into_iter().map(|api| api.value).collect();
-        Some(Config { seller: seller?, market: market?, serving, store: store?, http, apis, feeds, log })
+        let settings = self.settings.clone();
+        Some(Config {
+            seller: seller?,
+            market: market?,
+            serving,
+            store: store?,
+            http,
+            apis,
+            feeds,
+            log,
+            traces,
+            settings,
+        })
     }
 
     fn seller(
@@ -173,6 +192,17 @@ fn retention(mut section: Section<'_>) -> Retention {
     let max_keys = section.optional("max_keys", |node| integer(node, 1, u64::MAX)).and_then(NonZeroU64::new);
     section.finish();
     Retention { max_age, max_keys }
+}
+
+fn traces(mut section: Section<'_>) -> Option<TracesConfig> {
+    let collector = section.optional("otlp_endpoint", |node| {
+        let endpoint = text_that_is(node, "the URL of a collector, such as \"http://127.0.0.1:4318\"")?;
+        let wrong = |problem| format!("{problem}: {:?}", shorten(&endpoint));
+        Collector::new(&endpoint).map_err(|problem| ProblemKind::Value { reason: wrong(problem) })
+    });
+    let permille = section.optional("sample_permille", |node| integer(node, 1, 1000)).unwrap_or(1000);
+    section.finish();
+    Some(TracesConfig { collector: collector?, permille })
 }
 
 fn categories(node: Node) -> Result<BTreeMap<String, String>, ProblemKind> {

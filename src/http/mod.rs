@@ -21,11 +21,15 @@ use xbr_core::cbor::Limits;
 use xbr_store::SqliteStore;
 
 use crate::config::HttpConfig;
+use crate::feed::Feeds;
 
 mod apis;
 mod body;
+mod events;
 mod guard;
+mod happening;
 mod idempotency;
+mod lists;
 pub mod problem;
 mod publish;
 mod query;
@@ -33,7 +37,10 @@ mod reports;
 mod server;
 mod shape;
 
+pub use events::{Watched, Watcher};
+
 use body::{Bounds, JSON, typed};
+use events::Events;
 use guard::Guard;
 use idempotency::Idempotency;
 use problem::{Kind, Problem};
@@ -62,8 +69,17 @@ pub struct Parts {
     pub market_maker: Address,
     /// How much structure a payload may have.
     pub limits: Limits,
-    /// Paths of others, which need neither a token nor anything else.
-    pub open: Router,
+    /// How the feeds stand.
+    pub feeds: Feeds,
+    /// What the seller's observer hears, as [`watch`] made it.
+    pub watched: Watched,
+    /// Paths of others.
+    pub more: Router,
+}
+
+/// Where a seller's events come in: an observer for the seller's options, and what it hears for [`Parts`].
+pub fn watch() -> (Watcher, Watched) {
+    events::channel()
 }
 
 /// The interface, listening.
@@ -80,6 +96,9 @@ type App = Arc<Shared>;
 #[derive(Debug)]
 struct Shared {
     seller: SellerHandle,
+    store: SqliteStore,
+    feeds: Feeds,
+    events: Events,
     market_maker: Address,
     bounds: Bounds,
     idempotency: Idempotency,
@@ -114,16 +133,28 @@ impl Interface {
     /// Serves until `stop` is true, and then until the answers that are under way are given.
     pub async fn serve(self, parts: Parts, stop: watch::Receiver<bool>) {
         let HttpConfig { request_timeout, max_connections, max_body_bytes, rate, .. } = self.config;
+        let started_ns = SystemClock.now_ns();
+        let (events, hub) = Events::new(parts.seller.clone(), parts.feeds.clone(), parts.watched, started_ns);
         let app = Arc::new(Shared {
             seller: parts.seller,
+            store: parts.store,
+            feeds: parts.feeds,
+            events,
             market_maker: parts.market_maker,
             bounds: Bounds { max_body_bytes, limits: parts.limits, timeout: request_timeout },
             idempotency: Idempotency::spawn(),
-            started_ns: SystemClock.now_ns(),
+            started_ns,
         });
         let guard = Arc::new(Guard::new(self.token, rate, request_timeout));
-        let router = routes(app).layer(from_fn_with_state(guard, guard::guard)).merge(parts.open);
-        server::serve(self.listener, router, max_connections, request_timeout, stop).await;
+        let router = routes(app)
+            .merge(parts.more)
+            .method_not_allowed_fallback(wrong_method)
+            .fallback(no_such_path)
+            .layer(from_fn_with_state(guard, guard::guard));
+        let ending = stop.clone();
+        let serving = server::serve(self.listener, router, max_connections, request_timeout, stop);
+        // Streams of events have no end of their own: they end with the hub.
+        tokio::join!(serving, server::until_stopped(ending, hub.run()));
     }
 }
 
@@ -133,6 +164,11 @@ fn routes(app: App) -> Router {
         .route("/v1/state", get(reports::state))
         .route("/v1/balance", get(reports::balance))
         .route("/v1/channels", get(reports::channels))
+        .route("/v1/events", get(events::events))
+        .route("/v1/sales", get(lists::sales))
+        .route("/v1/earnings", get(lists::earnings))
+        .route("/v1/keys", get(lists::keys))
+        .route("/v1/offers", get(lists::offers))
         .route("/v1/apis", get(apis::list).post(apis::add))
         .route("/v1/apis/{api_id}", get(apis::show).patch(apis::change).delete(apis::remove))
         .route("/v1/apis/{api_id}/wrap", post(publish::wrap))
@@ -141,8 +177,6 @@ fn routes(app: App) -> Router {
         .route("/v1/apis/{api_id}/rotate", post(apis::rotate))
         .route("/v1/apis/{api_id}/pause", post(apis::pause))
         .route("/v1/apis/{api_id}/resume", post(apis::resume))
-        .method_not_allowed_fallback(wrong_method)
-        .fallback(no_such_path)
         .with_state(app)
 }
 

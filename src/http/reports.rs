@@ -25,6 +25,7 @@ pub(super) async fn state(State(app): State<App>) -> Result<Response, Problem> {
         "market_maker": app.market_maker.to_string(),
         "apis": apis,
         "channels": channels,
+        "feeds": app.feeds.status(),
     })))
 }
 

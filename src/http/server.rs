@@ -37,6 +37,14 @@ pub(super) async fn serve(
     while connections.join_next().await.is_some() {}
 }
 
+/// Runs something for as long as `stop` is false.
+pub(super) async fn until_stopped(mut stop: watch::Receiver<bool>, running: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stopped(&mut stop) => {}
+        () = running => {}
+    }
+}
+
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // Whoever could say so and has gone has stopped everything.
     let _ = stop.wait_for(|stop| *stop).await;

@@ -17,6 +17,19 @@ pub(super) fn text<T: Display, S: Serializer>(value: &T, serializer: S) -> Resul
     serializer.collect_str(value)
 }
 
+/// As its text, if there is one.
+pub(super) fn optional_text<T: Display, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_some(&value.as_ref().map(ToString::to_string))
+}
+
+/// A Unix time in ns, as RFC 3339.
+pub(super) fn time<S: Serializer>(ns: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&rfc3339(*ns))
+}
+
 /// A Unix time in ns, if there is one.
 pub(super) fn optional_time<S: Serializer>(ns: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_some(&ns.map(|ns| rfc3339(ns).to_string()))

@@ -50,6 +50,17 @@ fn what_is_refused_says_so_with_a_status_and_a_code() {
         (new(r#","expires_after":"1s""#), 400, INVALID),
         (request("PATCH", &api("")).json(r#"{"price":35}"#), 400, INVALID),
         (request("PATCH", &api("")).json(r#"{"price":"-1"}"#), 400, INVALID),
+        (get("/v1/sales?limit=0"), 400, INVALID),
+        (get("/v1/sales?limit=1001"), 400, INVALID),
+        (get("/v1/sales?cursor=nonsense"), 400, INVALID),
+        (get("/v1/sales?from=yesterday"), 400, INVALID),
+        (get("/v1/sales?api_id=1"), 400, INVALID),
+        (get("/v1/sales?order=up"), 400, INVALID),
+        (get("/v1/sales?colour=red"), 400, INVALID),
+        (get("/v1/keys?state=lost"), 400, INVALID),
+        (get("/v1/offers?state=offered"), 400, INVALID),
+        (get("/v1/earnings?step=0s"), 400, INVALID),
+        (get("/v1/earnings?from=0&step=1ns"), 400, INVALID),
     ];
     let world = World::new();
     let seller = world.seller(&[]);

@@ -12,7 +12,7 @@ fn every_command_of_the_guide_works() {
     let seller = world.seller(&[]);
     let blocks: Vec<_> =
         GUIDE.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert!(blocks.len() >= 4, "{blocks:?}");
+    assert!(blocks.len() >= 6, "{blocks:?}");
     for block in blocks {
         let block = block.replace("127.0.0.1:7070", &seller.address.to_string());
         let output = Command::new("sh").args(["-ec", &block]).output().unwrap();

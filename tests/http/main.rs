@@ -13,6 +13,8 @@ mod apis;
 mod client;
 mod description;
 mod errors;
+mod events;
 mod guide;
+mod lists;
 mod payloads;
 mod world;

@@ -1,0 +1,112 @@
+//! What happens, as server-sent events.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+
+use serde_json::Value;
+
+use crate::client::{get, post, request};
+use crate::world::{API, Seller, World};
+
+/// A stream of events that is read.
+struct Reader(BufReader<TcpStream>);
+
+#[derive(Debug)]
+struct Event {
+    id: String,
+    name: String,
+    data: Value,
+}
+
+impl Reader {
+    fn new(seller: &Seller, last_id: Option<&str>) -> Self {
+        let mut reading = get("/v1/events");
+        if let Some(id) = last_id {
+            reading = reading.header("last-event-id", id);
+        }
+        let (status, headers, reader) = reading.open(seller.address);
+        assert_eq!(status, 200);
+        let content_type = headers.iter().find(|(name, _)| name == "content-type");
+        assert_eq!(content_type.map(|(_, value)| value.as_str()), Some("text/event-stream"));
+        Self(reader)
+    }
+
+    fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        (self.0.read_line(&mut line).unwrap() > 0).then(|| line.trim_end().to_owned())
+    }
+
+    /// The next event of a name; `None` when the stream ends.
+    fn next(&mut self, name: &str) -> Option<Event> {
+        loop {
+            let mut event = Event { id: String::new(), name: String::new(), data: Value::Null };
+            loop {
+                let line = self.line()?;
+                match line.split_once(": ") {
+                    Some(("id", id)) => event.id = id.to_owned(),
+                    Some(("event", name)) => event.name = name.to_owned(),
+                    Some(("data", data)) => event.data = serde_json::from_str(data).unwrap(),
+                    _ if line.is_empty() && !event.name.is_empty() => break,
+                    // The lengths of chunks, and comments.
+                    _ => {}
+                }
+            }
+            if event.name == name {
+                return Some(event);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_happens_is_told_and_told_again_to_whoever_comes_back() {
+    let world = World::new();
+    let seller = world.seller(&[]);
+    let mut reader = Reader::new(&seller, None);
+    let reset = reader.next("reset").unwrap();
+
+    let rotate = post(&format!("/v1/apis/{API}/rotate"));
+    let first = seller.send(&rotate).json(200)["key_id"].clone();
+    let rotation = reader.next("rotation").unwrap();
+    assert_eq!((&rotation.data["key_id"], &rotation.data["price"]), (&first, &"0.5".into()));
+    let api = seller.send(&get(&format!("/v1/apis/{API}"))).json(200);
+    for member in ["created", "rotates"] {
+        assert_eq!(rotation.data[member], api["key"][member], "{member}");
+    }
+    let second = seller.send(&rotate).json(200)["key_id"].clone();
+    assert_eq!(reader.next("rotation").unwrap().data["previous"], first);
+    seller.send(&request("PATCH", &format!("/v1/apis/{API}")).json(r#"{"price":"1"}"#)).json(200);
+    let change = reader.next("api").unwrap();
+    assert_eq!((&change.data["api_id"], &change.data["change"]), (&API.into(), &"price".into()));
+
+    let mut again = Reader::new(&seller, Some(&rotation.id));
+    assert_eq!(again.next("rotation").unwrap().data["key_id"], second);
+    let mut from_the_start = Reader::new(&seller, Some(&reset.id));
+    assert_eq!(from_the_start.next("rotation").unwrap().id, rotation.id);
+    for unknown in ["", "nonsense", "0-1", &format!("{}999", rotation.id)] {
+        assert!(Reader::new(&seller, Some(unknown)).next("reset").is_some(), "{unknown}");
+    }
+
+    seller.stop();
+    assert!(reader.next("reset").is_none(), "the stream ends with the service");
+}
+
+#[test]
+fn a_sale_is_told_and_so_is_the_balance_after_it() {
+    let world = World::new();
+    let seller = world.seller(&[]);
+    let mut reader = Reader::new(&seller, None);
+    let mut buyer = world.buyer(1);
+    let publish = post(&format!("/v1/apis/{API}/publish")).json("1");
+    while buyer.try_wait().unwrap().is_none() {
+        assert_eq!(seller.send(&publish).status, 200);
+    }
+    let sale = reader.next("sale").unwrap().data;
+    assert_eq!(
+        (&sale["outcome"], &sale["amount"], &sale["api_id"]),
+        (&"sold".into(), &"0.5".into(), &API.into())
+    );
+    let balance = reader.next("balance").unwrap().data;
+    assert_eq!(balance["channels"][0]["earned"], "0.5");
+    seller.stop();
+}

@@ -1,0 +1,37 @@
+//! `/healthz`, `/readyz` and `/metrics`.
+
+use crate::world::{API, World, wait_for};
+
+#[test]
+fn a_seller_is_ready_while_its_market_is_there_and_says_what_is_missing_when_not() {
+    let mut world = World::new("");
+    let market = world.market();
+    let seller = world.seller();
+    world.wait_until_ready();
+    assert_eq!(world.get("/healthz").unwrap(), (200, "{\"alive\":true}".to_owned()));
+    assert_eq!(world.metric("xbr_seller_ready").unwrap(), "1");
+    let state = "xbr_seller_key_offered{api_id=\"627f1b5c-58c2-43b1-8422-a34f7d3f5a04\"}";
+    assert_eq!(world.metric(state).unwrap(), "1", "{API}");
+
+    // The router is there, the market maker is not: the next key cannot be offered.
+    drop(market);
+    let missing = |code: &str| {
+        wait_for(code, || world.readiness().filter(|(status, codes)| *status == 503 && codes == &[code]));
+    };
+    missing("key_not_offered");
+    assert_eq!(world.get("/healthz").unwrap().0, 200, "a seller that waits lives");
+    let market = world.market();
+    world.wait_until_ready();
+
+    world.stop_router();
+    wait_for("not joined", || {
+        world.readiness().filter(|(status, codes)| *status == 503 && codes.iter().any(|it| it == "not_joined"))
+    });
+    assert_eq!(world.metric("xbr_seller_ready").unwrap(), "0");
+    assert_eq!(world.metric("xbr_seller_sessions_lost_total").unwrap(), "1");
+    drop(market);
+    world.start_router();
+    let _market = world.market();
+    world.wait_until_ready();
+    seller.stop();
+}
