@@ -21,6 +21,7 @@ use super::section::{
 use super::{
     Config, Environment, FeedConfig, FeedSource, MarketConfig, SellerConfig, Settings, TracesConfig,
 };
+use crate::telemetry::Collector;
 
 const SECONDS: fn(u64) -> Duration = Duration::from_secs;
 const MIB: usize = 1 << 20;
