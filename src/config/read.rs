@@ -19,6 +19,7 @@ use super::section::{
     Located, Report, Section, duration, integer, parsed, shorten, table, text, text_that_is, word,
 };
 use super::{Config, Environment, SellerConfig, Settings, TracesConfig};
+use crate::telemetry::Collector;
 
 const SECONDS: fn(u64) -> Duration = Duration::from_secs;
 

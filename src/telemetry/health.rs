@@ -54,7 +54,7 @@ pub enum ReasonCode {
 }
 
 /// How the seller stands; `None` when its actors do not answer in time.
-pub async fn observe(seller: &SellerHandle) -> Option<SellerStatus> {
+pub(super) async fn observe(seller: &SellerHandle) -> Option<SellerStatus> {
     timeout(PATIENCE, seller.observe()).await.ok().flatten()
 }
 

@@ -132,7 +132,7 @@ impl Metrics {
         metrics.gauge(&names::STARTED, &[]).set(Duration::from_nanos(started_ns).as_secs_f64());
         // What has not happened yet is shown as such.
         for family in [names::ROLLBACKS, names::CONTRADICTIONS, names::SESSIONS_LOST, names::RETURNS_FAILED] {
-            metrics.counter(&family, &[]);
+            metrics.counter(&family, &[]).increment(0);
         }
         Ok(metrics)
     }
