@@ -26,6 +26,7 @@ pub(super) struct Slot {
 
 /// What is to be done.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are sales")]
 pub(super) enum Work {
     Sale {
         request: SellRequest,
@@ -53,6 +54,7 @@ impl Work {
 }
 
 /// A request that can be decided.
+#[expect(clippy::large_enum_variant, reason = "nearly all are sales")]
 pub(super) enum Ready {
     Sale { request: SellRequest, prepared: PreparedSale, prior: Option<Box<SaleRecord>>, reply: SaleReply },
     Close { request: CloseRequest, prepared: PreparedClose, reply: CloseReply },

@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 use xbr_store::{StoreError, StoreFuture};
 
-use super::database_error;
+use super::execute as execute_statement;
 
 /// How many calls share a transaction at most: it bounds how long the first one waits for the last.
 const MAX_ROUND: usize = 1024;
@@ -124,5 +124,5 @@ fn transact(
 }
 
 fn control(connection: &Connection, sql: &str) -> Result<(), StoreError> {
-    super::execute(connection, sql, []).map(|_| ())
+    execute_statement(connection, sql, []).map(|_| ())
 }

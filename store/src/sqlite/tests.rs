@@ -44,7 +44,7 @@ fn rig() -> Rig {
         failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
     };
     connection.commit_hook(Some(hook)).unwrap();
-    let store = start(path, lock, connection, vault()).unwrap();
+    let store = start(path, lock, connection, vault(), Box::new(|_| {})).unwrap();
     Rig { store, commits, failures, _dir: dir }
 }
 

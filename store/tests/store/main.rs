@@ -1,7 +1,13 @@
 //! What every store promises, checked against each, and what is particular to the one in a file.
 
 // The allowances for tests do not reach helper functions.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
 
 mod backup;
 mod conformance;
