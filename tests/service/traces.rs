@@ -74,7 +74,8 @@ fn the_steps_of_a_sale_reach_the_collector_below_the_sale_and_without_secrets() 
     assert_eq!((text(&sale, "parentSpanId"), &sale["kind"]), ("", &Value::from(2)));
 
     let of_sale: Vec<_> = spans.iter().filter(|span| span["traceId"] == sale["traceId"]).collect();
-    let named = |name: &str| *of_sale.iter().find(|span| span["name"] == name).unwrap_or_else(|| panic!("{name}"));
+    let named =
+        |name: &str| *of_sale.iter().find(|span| span["name"] == name).unwrap_or_else(|| panic!("{name}"));
     let parents = [
         ("decode", "sale"),
         ("check", "sale"),
