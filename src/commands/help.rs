@@ -14,7 +14,10 @@ pub(super) fn completions(args: &CompletionsArgs) -> Result<(), Failure> {
     // Into memory first: the generator takes a pipe that was closed for a reason to panic.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "xbr-seller", &mut script);
-    unless_nobody_reads(io::stdout().write_all(&script).map_err(Failure::from))
+    // The generator writes the hyphen of the program's name in two ways in a script for bash, which then never gets
+    // beyond the first word.
+    let script = String::from_utf8_lossy(&script).replace("xbr__subcmd__seller", "xbr__seller");
+    unless_nobody_reads(io::stdout().write_all(script.as_bytes()).map_err(Failure::from))
 }
 
 pub(super) fn man(args: &ManArgs) -> Result<(), Failure> {

@@ -26,7 +26,13 @@ fn shells_can_read_their_completions() {
         }
     }
     assert!(is_there("bash"), "one shell at least has read it");
-    let complete = r#"source bash; COMP_WORDS=(xbr-seller sales exp); COMP_CWORD=2; _xbr-seller xbr-seller exp sales; echo "${COMPREPLY[@]}""#;
+    let complete = r#"
+        source ./bash
+        function=$(complete -p xbr-seller | sed 's/.*-F \([^ ]*\).*/\1/')
+        COMP_WORDS=(xbr-seller sales exp) COMP_CWORD=2
+        $function xbr-seller exp sales
+        echo "${COMPREPLY[@]}"
+    "#;
     let completed = Command::new("bash").args(["-c", complete]).current_dir(world.path("")).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&completed.stdout).trim(), "export");
     assert_eq!(world.run(&["completions", "tcsh"]).1, Some(2));
