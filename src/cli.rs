@@ -7,6 +7,13 @@ use xbr_core::{Address, Amount, ChannelId};
 
 use crate::config::Member;
 
+mod operations;
+
+pub use operations::{
+    BackupArgs, CompletionsArgs, DoctorArgs, EarningsArgs, ExportArgs, FormArgs, KeysArgs, ManArgs,
+    RestoreArgs, SalesArgs, SalesCommand, StatusArgs, Step, VerifyArgs,
+};
+
 /// What the help ends with.
 const EPILOGUE: &str = "\
 Examples:
@@ -51,12 +58,26 @@ pub enum Command {
     Buy(BuyArgs),
     /// Tell what the store holds of every paying channel, also while the service runs
     Channels(ChannelsArgs),
+    /// List what was sold, also while the service runs; export and check receipts
+    Sales(SalesArgs),
+    /// List data keys and what they were sold for, also while the service runs
+    Keys(KeysArgs),
+    /// Copy the store into a new file, also while the service runs
+    Backup(BackupArgs),
+    /// Put a backup into the place of the store; the service must be stopped
+    Restore(RestoreArgs),
     /// Close a paying channel on the chain, for good; the service must be stopped
     Close(CloseArgs),
     /// Serve a market, that is a router and a market maker, until SIGTERM or SIGINT
     Market(MarketArgs),
     /// Make a key in a new file that only you can read
     Keygen(KeygenArgs),
+    /// Look at everything that a seller needs, and say what is wrong and what to do; changes nothing
+    Doctor(DoctorArgs),
+    /// Write a script that completes this command line in a shell
+    Completions(CompletionsArgs),
+    /// Write manual pages for man
+    Man(ManArgs),
     /// Look into a configuration
     #[command(subcommand)]
     Config(ConfigCommand),

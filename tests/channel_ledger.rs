@@ -10,14 +10,15 @@ use actix::prelude::*;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use support::{
-    CHANNEL, StoppedClock, buyer, close, guarded, guarded_close, sale, sale_on, seller_key, state, terms_of,
+    API, CHANNEL, StoppedClock, buyer, close, guarded, guarded_close, sale, sale_on, seller_key, state,
+    terms_of,
 };
 use tokio::sync::oneshot;
 use xbr_actors::ledger::{
     Attach, CommitClose, CommitSale, LedgerOptions, Load, Observe, PreparedClose, PreparedSale,
 };
-use xbr_actors::{ChannelLedger, ChannelStatus};
-use xbr_core::channel::{ChannelState, Reconcile, Reconciliation};
+use xbr_actors::{Alarm, ChannelLedger, ChannelStatus};
+use xbr_core::channel::{Channel, ChannelState, Reconcile, Reconciliation};
 use xbr_core::reject::{ArgumentError, CloseReject, SaleReject};
 use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
 use xbr_core::{Amount, ChannelId, ChannelSeq, DataKey, Eip712, KeyId, Signer};
@@ -57,6 +58,7 @@ fn prepared(request: &SellRequest) -> PreparedSale {
     let message = terms_of(request.channel_id).state(request.channel_seq, request.balance, false);
     let signer = message.recover(&request.signature);
     PreparedSale {
+        api_id: Some(API),
         price: Amount::from_xbr(PRICE),
         signed: signer.is_ok_and(|signer| signer == request.market_maker),
         sealed_key: DataKey::from_bytes([7; 32]).seal_to(&buyer().1).unwrap().to_vec(),
@@ -356,6 +358,24 @@ async fn a_market_maker_that_goes_back_halts_the_channel_until_it_agrees_again()
     assert_eq!(ahead, Reconciliation::Ahead { gap: 2, unconfirmed: Amount::from_xbr(70) });
     assert_eq!(status(&ledger).await.channel.state, nth(1).state(), "what is not signed is not booked");
     assert!(commit(&ledger, &sale(KEY, state(5, 860), PRICE)).await.is_ok());
+}
+
+#[actix_rt::test]
+async fn a_ledger_from_a_backup_sells_when_the_figures_agree_and_remembers_it() {
+    let store = MemoryStore::new();
+    let channel = Channel::adopt(terms_of(CHANNEL), state(1, 1000));
+    store.attach_channel(Channel { restored: true, ..channel }).await.unwrap();
+    let ledger = ledger_with(&store, Reconcile::Surplus);
+    ledger.send(Load).await.unwrap().unwrap();
+    assert_eq!(commit(&ledger, &nth(1)).await, Err(SaleReject::ChannelHalted));
+    let (ours, theirs) = (state(1, 1000), state(3, 930));
+    assert_eq!(attach(&ledger, theirs).await, Reconciliation::Outdated { ours, theirs });
+    assert_eq!(status(&ledger).await.alarm, Some(Alarm::Outdated { ours, theirs }));
+    let beyond = sale(KEY, state(4, 965), PRICE);
+    assert_eq!(commit(&ledger, &beyond).await, Err(SaleReject::ChannelHalted), "more remains than was shown");
+    assert_eq!(attach(&ledger, ours).await, Reconciliation::Equal);
+    assert!(!store.channels().await.unwrap()[0].restored, "it outlives a restart");
+    assert!(commit(&ledger, &nth(1)).await.is_ok());
 }
 
 #[actix_rt::test]

@@ -41,6 +41,8 @@ fn sale(number: u32) -> SaleRecord {
         sealed_key: vec![7; 80],
         market_maker_signature: Signature::new([8; 65]),
         signature: Signature::new([9; 65]),
+        sold_ns: 0,
+        api_id: None,
     }
 }
 

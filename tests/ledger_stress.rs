@@ -147,6 +147,7 @@ impl World {
     fn sell(&mut self, request: SellRequest) {
         self.preparations += 1;
         let prepared = PreparedSale {
+            api_id: None,
             price: Amount::from_xbr(PRICE),
             signed: request.signature == SIGNED,
             sealed_key: self.preparations.to_be_bytes().repeat(10),

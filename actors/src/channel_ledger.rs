@@ -127,7 +127,7 @@ pub struct ChannelStatus {
     pub channel: Channel,
     /// Amount of the sales that are decided, but not durable yet.
     pub in_flight: Amount,
-    /// Why nothing is sold on it, when that is the market maker's fault.
+    /// Why nothing is sold on it, when its figures and the market maker's contradict each other.
     pub alarm: Option<Alarm>,
     /// How often the market maker has contradicted what it had signed, since the start.
     pub contradictions: u64,
@@ -140,6 +140,13 @@ pub struct ChannelStatus {
 pub enum Alarm {
     /// The market maker went back behind a state that it has signed.
     RolledBack {
+        /// Where the ledger stands.
+        ours: ChannelState,
+        /// Where the market maker says that the channel stands.
+        theirs: ChannelState,
+    },
+    /// The store comes from a backup that is older than what the market maker shows.
+    Outdated {
         /// Where the ledger stands.
         ours: ChannelState,
         /// Where the market maker says that the channel stands.
@@ -178,6 +185,7 @@ impl Account {
         let channel = self.channel.clone()?;
         let alarm = match channel.reconciliation {
             Reconciliation::Behind { ours, theirs } => Some(Alarm::RolledBack { ours, theirs }),
+            Reconciliation::Outdated { ours, theirs } => Some(Alarm::Outdated { ours, theirs }),
             Reconciliation::Equal | Reconciliation::Ahead { .. } => None,
         };
         Some(ChannelStatus {
@@ -260,9 +268,9 @@ impl Handler<Attach> for ChannelLedger {
             if channel.terms != terms {
                 tracing::warn!(channel = %terms.channel_id, "the market maker shows other terms than it did");
             }
-            let (ours, before) = (channel.state, channel.reconciliation);
+            let (ours, before, restored) = (channel.state, channel.reconciliation, channel.restored);
             let reconciliation = if compare { channel.reconcile(theirs) } else { before };
-            if reconciliation == before {
+            if (reconciliation, channel.restored) == (before, restored) {
                 return Box::pin(actix::fut::ready(Ok(before)));
             }
             let noted = self.options.store.note_comparison(terms.channel_id, ours, theirs);

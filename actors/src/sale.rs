@@ -10,7 +10,7 @@ use xbr_core::eip712::Eip712;
 use xbr_core::reject::{CloseReject, SaleReject};
 use xbr_core::signer::Signer;
 use xbr_core::wire::{CloseRequest, SellRequest};
-use xbr_core::{Address, Amount, Signature, crypto};
+use xbr_core::{Address, Amount, ApiId, Signature, crypto};
 use xbr_store::KeyRecord;
 use xbr_store::kill_point::Step;
 
@@ -24,6 +24,8 @@ pub type PreparingClose = BoxFuture<'static, Result<PreparedClose, CloseReject>>
 /// What the ledger needs beyond the request to judge a sale and make its record.
 #[derive(Debug)]
 pub struct PreparedSale {
+    /// The API that the key is of; `None` when it is not known any more.
+    pub api_id: Option<ApiId>,
     /// What the key was offered for.
     pub price: Amount,
     /// Whether the market maker signed exactly the state of the request.
@@ -62,7 +64,7 @@ pub(crate) async fn prepare_sale(
         })?;
         Step::Signed.pass();
         let signed = is_signed_by(&digest, &request.signature, terms.market_maker);
-        Ok(PreparedSale { price: key.price, signed, sealed_key, signature })
+        Ok(PreparedSale { api_id: Some(key.api_id), price: key.price, signed, sealed_key, signature })
     };
     let failed = SaleReject::Unavailable { reason: "the seller failed" };
     on_worker(work).await.unwrap_or(Err(failed))

@@ -165,6 +165,11 @@ async fn attach(
             channel = %channel_id, seq, %remaining, our_seq = ours.seq.value(), our_remaining = %ours.balance,
             "the market maker is behind a state that it has signed; nothing is sold on this channel"
         ),
+        Reconciliation::Outdated { ours, theirs: _ } => tracing::error!(
+            channel = %channel_id, seq, %remaining, our_seq = ours.seq.value(), our_remaining = %ours.balance,
+            "the store comes from a backup and the market maker has gone on since; nothing is sold on this channel: \
+             restore a newer backup, or have the market's operator close the channel and open another"
+        ),
     }
     Ok(())
 }

@@ -8,7 +8,9 @@
 //!    seller and are taken, the surplus being booked ([`Reconcile::Strict`] refuses them, as the reference does);
 //! 3. the amount is at least the price of the key;
 //! 4. an identical repeat gets the stored receipt, the same `seq` with anything else is refused;
-//! 5. after a final close is signed nothing more is sold, and an identical close is signed identically.
+//! 5. after a final close is signed nothing more is sold, and an identical close is signed identically;
+//! 6. a ledger that comes from a backup may have forgotten what it signed: nothing is sold before it is known to be
+//!    the newest.
 
 mod own_close;
 
@@ -16,7 +18,7 @@ pub use own_close::{OwnClose, OwnCloseDecision};
 
 use crate::amount::Amount;
 use crate::eip712::ChannelClose;
-use crate::ids::{Address, BuyerKey, ChannelId, ChannelSeq, KeyId, MarketId, Signature};
+use crate::ids::{Address, ApiId, BuyerKey, ChannelId, ChannelSeq, KeyId, MarketId, Signature};
 use crate::reject::{CloseReject, SaleReject};
 
 /// How a state that deviates in the seller's favour is treated.
@@ -97,6 +99,8 @@ pub struct Channel {
     /// How the market maker's figures related to this state when they were compared; a state that it signs later says
     /// that they agree.
     pub reconciliation: Reconciliation,
+    /// Whether this state comes from a backup, and nothing has shown yet that it is the last one: nothing is sold.
+    pub restored: bool,
 }
 
 /// A sale that the market maker proposes: the channel's state after it, and what is bought. The signature was
@@ -138,6 +142,10 @@ pub struct SaleRecord {
     pub market_maker_signature: Signature,
     /// The seller's signature over the same state.
     pub signature: Signature,
+    /// When it was decided, Unix time in ns; 0 for one from before times were kept.
+    pub sold_ns: u64,
+    /// The API that the key is of; `None` for one from before this was kept whose key is not known.
+    pub api_id: Option<ApiId>,
 }
 
 impl SaleRecord {
@@ -221,6 +229,13 @@ pub enum Reconciliation {
         /// Where the market maker says it stands.
         theirs: ChannelState,
     },
+    /// The ledger comes from a backup, and the market maker has gone on since: sales are lost here. Nothing is sold.
+    Outdated {
+        /// Where the ledger stands.
+        ours: ChannelState,
+        /// Where the market maker says it stands.
+        theirs: ChannelState,
+    },
 }
 
 impl Channel {
@@ -236,6 +251,7 @@ impl Channel {
             closed: None,
             own_close: None,
             reconciliation: Reconciliation::Equal,
+            restored: false,
         }
     }
 
@@ -257,7 +273,7 @@ impl Channel {
         if self.is_closed() {
             return Err(SaleReject::ChannelClosed);
         }
-        if matches!(self.reconciliation, Reconciliation::Behind { .. }) {
+        if self.restored || matches!(self.reconciliation, Reconciliation::Behind { .. }) {
             return Err(SaleReject::ChannelHalted);
         }
         let next = u64::from(self.state.seq.value()) + 1;
@@ -316,9 +332,14 @@ impl Channel {
         }
         // At the same seq both have signed this balance; another one would contradict that signature.
         let reconcile = if actual == ours.seq { Reconcile::Strict } else { reconcile };
-        let Some(surplus) = surplus(ours.balance, claim.state.balance, reconcile) else {
-            let actual = claim.state.balance;
-            let proven = CloseReject::UnexpectedBalance { expected: ours.balance, actual };
+        // What a backup has forgotten may have been better than what it knows; what was shown is the least.
+        let expected = match self.reconciliation {
+            Reconciliation::Outdated { theirs, .. } => theirs.balance,
+            _ => ours.balance,
+        };
+        let surplus = surplus(ours.balance, claim.state.balance, reconcile);
+        let Some(surplus) = surplus.filter(|_| claim.state.balance <= expected) else {
+            let proven = CloseReject::UnexpectedBalance { expected, actual: claim.state.balance };
             return Err(if claim.signed { proven } else { CloseReject::UnprovenBalance });
         };
         if !claim.signed {
@@ -336,9 +357,11 @@ impl Channel {
     }
 
     /// Compares the market maker's figures with the ledger's and remembers the result: while it is
-    /// [`Reconciliation::Behind`], nothing is sold.
+    /// [`Reconciliation::Behind`] or [`Reconciliation::Outdated`], nothing is sold. A ledger from a backup that agrees
+    /// is the newest one.
     pub fn reconcile(&mut self, theirs: ChannelState) -> Reconciliation {
         self.reconciliation = self.compare(theirs);
+        self.restored &= self.reconciliation != Reconciliation::Equal;
         self.reconciliation
     }
 
@@ -363,6 +386,7 @@ impl Channel {
             return Reconciliation::Equal;
         }
         match ours.balance.checked_sub(theirs.balance) {
+            Some(_) if theirs.seq >= ours.seq && self.restored => Reconciliation::Outdated { ours, theirs },
             Some(unconfirmed) if theirs.seq >= ours.seq => {
                 Reconciliation::Ahead { gap: u64::from(theirs.seq.value() - ours.seq.value()), unconfirmed }
             }
@@ -374,6 +398,8 @@ impl Channel {
         if self.state != state {
             self.state = state;
             self.reconciliation = Reconciliation::Equal;
+            // Both have signed it, after all that was signed before.
+            self.restored = false;
         }
         self.surplus = self.surplus.checked_add(surplus).unwrap_or(Amount::MAX);
     }

@@ -209,6 +209,19 @@ pub enum OwnCloseReject {
         /// Where the market maker says that it stands.
         actual: ChannelState,
     },
+    /// The store comes from a backup, and sales were made since.
+    #[error(
+        "the store comes from a backup and stands at seq {} with {} XBR remaining, the market maker at seq {} with \
+         {} XBR: closing there would give away what was sold since; restore a newer backup, or have the market's \
+         operator close the channel",
+        actual.seq, actual.balance, expected.seq, expected.balance
+    )]
+    Outdated {
+        /// Where the market maker says that it stands.
+        expected: ChannelState,
+        /// Where the ledger stands.
+        actual: ChannelState,
+    },
     /// It could not be made durable. Nothing was sent.
     #[error("the store failed: {reason}; nothing was sent, try again")]
     Unavailable {

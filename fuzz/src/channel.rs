@@ -325,6 +325,8 @@ impl World {
                     sealed_key: self.preparations.to_be_bytes().repeat(20),
                     market_maker_signature: request.signature,
                     signature: signature(claim.state, false),
+                    sold_ns: 0,
+                    api_id: None,
                 };
                 channel.apply_sale(&record);
                 self.commits.push_back(Write::CommitSale(record));

@@ -23,16 +23,15 @@ const POINTS: u32 = 8;
 /// How many colours there are.
 const COLOURS: usize = 6;
 
-/// Paper, ink, grid, and a colour for each curve: on light, then on dark.
+/// On light, then on dark. Without variables, which many programs that draw SVG do not know.
 const STYLE: &str = "\
-svg{--paper:#fff;--ink:#1f2328;--grid:#d8dee4;--c0:#0969da;--c1:#bc4c00;--c2:#1a7f37;\
---c3:#8250df;--c4:#bf3989;--c5:#1b7c83;font:13px system-ui,-apple-system,'Segoe UI',sans-serif}\
-@media(prefers-color-scheme:dark){svg{--paper:#0d1117;--ink:#e6edf3;--grid:#30363d;--c0:#58a6ff;\
---c1:#f0883e;--c2:#3fb950;--c3:#bc8cff;--c4:#f778ba;--c5:#39c5cf}}\
-.paper{fill:var(--paper)}text{fill:var(--ink)}.title{font-size:18px;font-weight:600}\
-.middle{text-anchor:middle}.end{text-anchor:end}.grid{stroke:var(--grid)}\
-.curve{fill:none;stroke-width:2.25;stroke-linejoin:round}.c0{stroke:var(--c0)}.c1{stroke:var(--c1)}\
-.c2{stroke:var(--c2)}.c3{stroke:var(--c3)}.c4{stroke:var(--c4)}.c5{stroke:var(--c5)}";
+svg{font:13px system-ui,-apple-system,'Segoe UI',sans-serif}.title{font-size:18px;font-weight:600}\
+.middle{text-anchor:middle}.end{text-anchor:end}.curve{fill:none;stroke-width:2.25;stroke-linejoin:round}\
+.paper{fill:#fff}text{fill:#1f2328}.grid{stroke:#d8dee4}.c0{stroke:#0969da}.c1{stroke:#bc4c00}\
+.c2{stroke:#1a7f37}.c3{stroke:#8250df}.c4{stroke:#bf3989}.c5{stroke:#1b7c83}\
+@media(prefers-color-scheme:dark){.paper{fill:#0d1117}text{fill:#e6edf3}.grid{stroke:#30363d}\
+.c0{stroke:#58a6ff}.c1{stroke:#f0883e}.c2{stroke:#3fb950}.c3{stroke:#bc8cff}.c4{stroke:#f778ba}\
+.c5{stroke:#39c5cf}}";
 
 /// Where values are in the picture.
 struct Frame {

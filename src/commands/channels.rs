@@ -4,20 +4,15 @@ use std::fmt::{self, Display};
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
-use xbr_core::channel::{Channel, Reconciliation};
+use xbr_core::channel::{Channel, ChannelState, Reconciliation};
 use xbr_core::{Amount, ChannelId};
 use xbr_store::{Evidence, EvidenceRequest};
 
-use super::{Failure, require_store};
+use super::{Failure, open_store};
 use crate::cli::ChannelsArgs;
-use crate::config::{Config, Environment};
 
 pub(super) fn execute(args: &ChannelsArgs) -> Result<(), Failure> {
-    let (config, secrets) = Config::load(&args.config, &Environment::of_process())?;
-    let path = &config.store.path;
-    require_store(path)?;
-    let master_key = config.store.master_key(secrets.master_key)?;
-    let found = xbr_store::inspect(path, master_key)?;
+    let found = open_store(&args.config)?.inspect()?;
     let evidence = |channel_id| found.evidence.iter().filter(move |proof| channel_of(proof) == channel_id);
     let mut out = io::stdout().lock();
     if args.json {
@@ -48,21 +43,27 @@ fn channel_of(proof: &Evidence) -> ChannelId {
 fn unconfirmed(channel: &Channel) -> Amount {
     match channel.reconciliation {
         Reconciliation::Ahead { unconfirmed, .. } => unconfirmed,
-        Reconciliation::Equal | Reconciliation::Behind { .. } => Amount::ZERO,
+        Reconciliation::Equal | Reconciliation::Behind { .. } | Reconciliation::Outdated { .. } => {
+            Amount::ZERO
+        }
     }
 }
 
 fn as_json(channel: &Channel, evidence: Vec<Value>) -> Value {
     let terms = &channel.terms;
     let text = |value: &dyn Display| value.to_string();
-    let alarm = match channel.reconciliation {
-        Reconciliation::Behind { ours, theirs } => json!({
-            "kind": "rollback",
+    let alarm = |kind, ours: ChannelState, theirs: ChannelState| {
+        json!({
+            "kind": kind,
             "our_seq": ours.seq.value(),
             "our_remaining": text(&ours.balance),
             "their_seq": theirs.seq.value(),
             "their_remaining": text(&theirs.balance),
-        }),
+        })
+    };
+    let alarm = match channel.reconciliation {
+        Reconciliation::Behind { ours, theirs } => alarm("rollback", ours, theirs),
+        Reconciliation::Outdated { ours, theirs } => alarm("outdated", ours, theirs),
         Reconciliation::Equal | Reconciliation::Ahead { .. } => Value::Null,
     };
     let own_close = channel.own_close.map(|own| json!({ "block": own.close_at.units() }));
@@ -80,6 +81,7 @@ fn as_json(channel: &Channel, evidence: Vec<Value>) -> Value {
         "sales": channel.sales,
         "closed": channel.is_closed(),
         "own_close": own_close,
+        "restored": channel.restored,
         "alarm": alarm,
         "evidence": evidence,
     })
@@ -125,6 +127,17 @@ impl Display for Lines<'_> {
                 "ALARM:        the market maker went back to seq {} with {} XBR; nothing is sold",
                 theirs.seq, theirs.balance
             )?,
+            Reconciliation::Outdated { theirs, .. } => writeln!(
+                f,
+                "ALARM:        the store comes from a backup, the market maker is at seq {} with {} XBR; nothing is sold",
+                theirs.seq, theirs.balance
+            )?,
+        }
+        if channel.restored && channel.reconciliation == Reconciliation::Equal {
+            writeln!(
+                f,
+                "restored:     from a backup; nothing is sold before the market maker's figures agree"
+            )?;
         }
         if let Some(last) = evidence.last() {
             writeln!(f, "evidence:     {} signed contradictions, the last: {}", evidence.len(), last.reject)?;

@@ -6,28 +6,36 @@ use std::path::Path;
 use thiserror::Error;
 use xbr_actors::CloseError;
 use xbr_core::crypto::KeyError;
-use xbr_store::{MasterKeyError, SqliteStore, StoreError};
+use xbr_store::{MasterKeyError, ReadOnlyStore, SqliteStore, StoreError};
 
 use crate::bench::BenchError;
 use crate::cli::{Cli, Command, ConfigCommand};
-use crate::config::ConfigError;
+use crate::config::{Config, ConfigError, Environment};
 use crate::consumer::ConsumerError;
 use crate::demo::DemoError;
 use crate::host::HostError;
 use crate::host::operator::OperatorError;
 use crate::logging::LogError;
 use crate::private_file::SecretFileError;
+use crate::receipts::{ExportError, VerifyError};
 use crate::service::ServiceError;
 
+mod backup;
 mod bench;
 mod buy;
 mod channels;
 mod check;
 mod close;
 mod demo;
+mod doctor;
+mod help;
 mod keygen;
+mod keys;
 mod market;
+mod receipts;
+mod rows;
 mod run;
+mod sales;
 
 /// Why a command failed, and with that its exit code.
 #[derive(Debug, Error)]
@@ -47,6 +55,32 @@ pub enum Failure {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Receipts cannot be exported.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// A file of receipts cannot be checked.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// A file of receipts is not right.
+    #[error("the receipts are not right: {wrong} findings")]
+    WrongReceipts {
+        /// How much is wrong.
+        wrong: u64,
+    },
+    /// Something is wrong with the seller.
+    #[error("{failed} checks failed; the lines above say what to do")]
+    Unhealthy {
+        /// How many.
+        failed: usize,
+    },
+    /// A file cannot be made, read or written.
+    #[error("cannot use {path}: {error}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
     /// A channel was not closed.
     #[error(transparent)]
     Close(#[from] CloseError),
@@ -127,6 +161,14 @@ fn require_store(path: &Path) -> Result<(), StoreError> {
     Err(StoreError::Open { path: path.display().to_string(), reason })
 }
 
+/// The store of a configuration, to be read; the service may be running.
+fn open_store(config: &Path) -> Result<ReadOnlyStore, Failure> {
+    let (config, secrets) = Config::load(config, &Environment::of_process())?;
+    require_store(&config.store.path)?;
+    let master_key = config.store.master_key(secrets.master_key)?;
+    Ok(ReadOnlyStore::open(&config.store.path, master_key)?)
+}
+
 /// Does what the command line says.
 ///
 /// # Errors
@@ -137,6 +179,13 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Bench(args) => bench::execute(&args),
         Command::Buy(args) => buy::execute(&args),
         Command::Channels(args) => channels::execute(&args),
+        Command::Sales(args) => sales::execute(&args),
+        Command::Keys(args) => keys::execute(&args),
+        Command::Backup(args) => backup::back_up(&args),
+        Command::Restore(args) => backup::restore(&args),
+        Command::Doctor(args) => doctor::execute(&args),
+        Command::Completions(args) => help::completions(&args),
+        Command::Man(args) => help::man(&args),
         Command::Close(args) => close::execute(&args),
         Command::Demo(args) => demo::execute(&args),
         Command::Market(args) => market::execute(&args),

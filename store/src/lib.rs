@@ -40,13 +40,18 @@ mod master_key;
 mod memory;
 mod operation;
 pub mod private_file;
+mod query;
 mod sqlite;
 
 pub use clock::{Clock, SystemClock};
 pub use master_key::{MasterKey, MasterKeyError};
 pub use memory::{Fault, JournalEntry, MemoryStore, Tables};
 pub use operation::{Operation, Read, Write};
-pub use sqlite::{Inspection, SqliteStore, inspect};
+pub use query::{
+    CursorError, Earnings, EarningsQuery, KeyCursor, KeyEntry, KeyPage, KeyQuery, KeyState, KeyStateError,
+    MAX_EARNINGS, MAX_PAGE, Page, SalesCursor, SalesPage, SalesQuery,
+};
+pub use sqlite::{Holdings, Inspection, ReadOnlyStore, RestoreOptions, SqliteStore, inspect, restore};
 
 /// What a store answers with: it is under way when the method returns, and needs no polling to take effect.
 pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'static>>;

@@ -169,7 +169,7 @@ pub(crate) fn sale_problem(record: &SaleRecord) -> Option<&'static str> {
     } else if !adds_up(record.before.balance, &[record.state.balance, record.amount, record.surplus]) {
         Some("a sale's amount and surplus are not the difference of the balances")
     } else {
-        None
+        number_problem([Some(record.sold_ns)])
     }
 }
 

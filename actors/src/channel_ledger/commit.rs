@@ -91,6 +91,8 @@ impl ChannelLedger {
                     sealed_key: prepared.sealed_key,
                     market_maker_signature: request.signature,
                     signature: prepared.signature,
+                    sold_ns: self.options.clock.now_ns(),
+                    api_id: prepared.api_id,
                 };
                 channel.apply_sale(&record);
                 // Once, when it falls below.

@@ -105,8 +105,8 @@ impl Preparation {
         if !sale::is_signed(request, ChannelTerms::clone(&terms)).await {
             return Err(SaleReject::KeyRetired);
         }
-        let SaleRecord { amount, sealed_key, signature, .. } = prior;
-        Ok(PreparedSale { price: amount, signed: true, sealed_key, signature })
+        let SaleRecord { api_id, amount, sealed_key, signature, .. } = prior;
+        Ok(PreparedSale { api_id, price: amount, signed: true, sealed_key, signature })
     }
 
     /// A channel that is first seen in a sale is fetched and checked before it counts. Only the market maker's

@@ -8,7 +8,8 @@ use xbr_core::crypto::sealed_box_public_key;
 use xbr_core::payload::DataKey;
 use xbr_core::wire::{SellReceipt, SellRequest};
 use xbr_core::{
-    Address, Amount, BuyerKey, ChannelId, ChannelSeq, DelegateKey, Eip712 as _, KeyId, MarketId, Signer as _,
+    Address, Amount, ApiId, BuyerKey, ChannelId, ChannelSeq, DelegateKey, Eip712 as _, KeyId, MarketId,
+    Signer as _,
 };
 use xbr_wamp::Serializer;
 use xbr_wamp::message::{Dict, Message, Payload};
@@ -125,6 +126,8 @@ pub(crate) fn sale(channel: &Channel) -> SaleRecord {
         sealed_key: vec![0x99; 80],
         market_maker_signature: signature,
         signature,
+        sold_ns: 1_700_000_000_000_000_000 + u64::from(before.seq.value()),
+        api_id: Some(ApiId::new([0x77; 16])),
     }
 }
 

@@ -60,8 +60,14 @@ impl Channel {
         if close.state != self.state {
             return Err(OwnCloseReject::MovedOn { expected: self.state, actual: close.state });
         }
-        if let Reconciliation::Behind { ours, theirs } = self.compare(theirs) {
-            return Err(OwnCloseReject::RolledBack { expected: ours, actual: theirs });
+        match self.compare(theirs) {
+            Reconciliation::Equal | Reconciliation::Ahead { .. } => {}
+            Reconciliation::Behind { ours, theirs } => {
+                return Err(OwnCloseReject::RolledBack { expected: ours, actual: theirs });
+            }
+            Reconciliation::Outdated { ours, theirs } => {
+                return Err(OwnCloseReject::Outdated { expected: theirs, actual: ours });
+            }
         }
         let before = self.own_close.filter(|own| own == close);
         Ok(if before.is_some() { OwnCloseDecision::Replay } else { OwnCloseDecision::Commit })

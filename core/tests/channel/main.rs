@@ -3,6 +3,7 @@
 #![allow(clippy::indexing_slicing, clippy::panic)]
 
 mod own_close;
+mod restored;
 mod rules;
 
 use xbr_core::channel::{
@@ -51,6 +52,8 @@ fn record(channel: &Channel, claim: &SaleClaim, surplus: Amount) -> SaleRecord {
         sealed_key: vec![9; 80],
         market_maker_signature: Signature::new([10; 65]),
         signature: Signature::new([11; 65]),
+        sold_ns: 12,
+        api_id: None,
     }
 }
 

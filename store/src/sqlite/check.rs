@@ -25,6 +25,14 @@ impl Verdict {
         self.0.wait().clone()
     }
 
+    /// Whether something is known to be damaged by now. It does not wait.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when it is.
+    pub(super) fn so_far(&self) -> Result<(), StoreError> {
+        self.0.get().cloned().unwrap_or(Ok(()))
+    }
+
     fn give(&self, found: Result<(), StoreError>) {
         // There is one thread that gives it, once.
         let _first = self.0.set(found);
@@ -49,13 +57,6 @@ pub(super) fn run(connection: Connection, verdict: &Verdict) {
 
 /// Runs one of SQLite's own checks, whose first row is `ok` or says what is wrong.
 pub(super) fn look(connection: &Connection, pragma: &str) -> Result<(), StoreError> {
-    let verdict: Result<String, _> = connection.query_row(pragma, [], |row| row.get(0));
-    match verdict {
-        Ok(verdict) if verdict == "ok" => Ok(()),
-        Ok(verdict) => Err(corrupt(verdict)),
-        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted) => {
-            Err(StoreError::Closed)
-        }
-        Err(error) => Err(database_error(error)),
-    }
+    let verdict: String = connection.query_row(pragma, [], |row| row.get(0)).map_err(database_error)?;
+    if verdict == "ok" { Ok(()) } else { Err(corrupt(verdict)) }
 }

@@ -38,11 +38,12 @@ pub(super) fn channel(channel: &Channel) -> Result<Columns, StoreError> {
         "surplus": amount(channel.surplus),
         "sales": integer(channel.sales)?,
         "is_closed": channel.is_closed(),
+        "is_restored": channel.restored,
     })
 }
 
-pub(super) fn sale(record: &SaleRecord) -> Columns {
-    columns! {
+pub(super) fn sale(record: &SaleRecord) -> Result<Columns, StoreError> {
+    Ok(columns! {
         "channel_id": bytes(record.channel_id),
         "seq": record.state.seq.value(),
         "balance": amount(record.state.balance),
@@ -55,7 +56,9 @@ pub(super) fn sale(record: &SaleRecord) -> Columns {
         "sealed_key": record.sealed_key.clone(),
         "market_maker_signature": bytes(record.market_maker_signature),
         "signature": bytes(record.signature),
-    }
+        "sold_ns": integer(record.sold_ns)?,
+        "api_id": record.api_id.map(bytes),
+    })
 }
 
 pub(super) fn close(record: &CloseRecord) -> Columns {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Params, params, params_from_iter};
 use xbr_core::channel::{Channel, ChannelState, CloseRecord, OwnClose, SaleRecord};
 use xbr_core::{ApiId, ChannelId, ChannelSeq, KeyId};
 
-use super::check::Verdict;
+use super::check::{self, Verdict};
 use super::columns::{self, Columns};
 use super::rows::{StrictRow, corrupt, database_error};
 use super::vault::Vault;
@@ -184,7 +184,7 @@ impl Database {
     fn commit_sale(&self, record: &SaleRecord) -> Result<(), StoreError> {
         let mut channel = takes_sale(self.channel(record.channel_id)?, record)?;
         channel.apply_sale(record);
-        self.insert("sale", columns::sale(record), "")?;
+        self.insert("sale", columns::sale(record)?, "")?;
         self.update_channel(&channel)
     }
 
@@ -221,7 +221,7 @@ impl Database {
         self.insert("channel_close", columns::close(record), again).map(|_| ())
     }
 
-    fn update_channel(&self, channel: &Channel) -> Result<(), StoreError> {
+    pub(super) fn update_channel(&self, channel: &Channel) -> Result<(), StoreError> {
         self.update("channel", columns::channel(channel)?)?;
         Step::Written.pass();
         Ok(())
@@ -295,12 +295,7 @@ impl Database {
         let channel_id = channel.terms.channel_id;
         let beyond = "SELECT 1 FROM sale WHERE channel_id = ?1 AND seq > ?2
                       UNION ALL SELECT 1 FROM channel_close WHERE channel_id = ?1 AND seq > ?2 LIMIT 1";
-        let found = self
-            .connection
-            .prepare_cached(beyond)
-            .and_then(|mut beyond| beyond.exists(params![channel_id.as_bytes(), channel.state.seq.value()]))
-            .map_err(database_error)?;
-        if found {
+        if self.any(beyond, params![channel_id.as_bytes(), channel.state.seq.value()])? {
             Err(corrupt(format!("channel {channel_id} is behind a sale or close of its")))
         } else {
             Ok(())
@@ -340,11 +335,33 @@ impl Database {
         row.push((Cow::Borrowed("mac"), Value::Blob(mac.to_vec())));
     }
 
-    fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
+    pub(super) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
         self.connection
             .prepare_cached(sql)
             .and_then(|mut statement| statement.execute(params))
             .map_err(database_error)
+    }
+
+    /// Whether a query finds anything.
+    pub(super) fn any(&self, sql: &str, params: impl Params) -> Result<bool, StoreError> {
+        self.connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.exists(params))
+            .map_err(database_error)
+    }
+
+    /// The structure of the whole database, as SQLite sees it.
+    pub(super) fn check_structure(&self) -> Result<(), StoreError> {
+        check::look(&self.connection, "PRAGMA integrity_check(1)")
+    }
+
+    /// Tells of each data key whether it is there, and opens then, or has left the archive.
+    pub(super) fn each_key(&self, mut tell: impl FnMut(bool)) -> Result<(), StoreError> {
+        let is_there = |row: &StrictRow<'_>| row.holds_key(&self.vault);
+        self.each("SELECT * FROM data_key", [], "data_key", is_there, |is_there| {
+            tell(is_there);
+            Ok(())
+        })
     }
 
     fn one<T>(
@@ -360,20 +377,41 @@ impl Database {
         row.map(|row| self.read(&StrictRow::new(table, row), &parse)).transpose()
     }
 
-    fn all<T>(
+    pub(super) fn all<T>(
         &self,
         sql: &str,
         params: impl Params,
         table: &'static str,
         parse: impl Fn(&StrictRow<'_>) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
+        let mut all = Vec::new();
+        self.each(sql, params, table, parse, |row| {
+            all.push(row);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// Does something with each row, one after the other.
+    pub(super) fn each<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        table: &'static str,
+        parse: impl Fn(&StrictRow<'_>) -> Result<T, StoreError>,
+        mut act: impl FnMut(T) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let mut statement = self.connection.prepare_cached(sql).map_err(database_error)?;
         let mut rows = statement.query(params).map_err(database_error)?;
-        let mut all = Vec::new();
         while let Some(row) = rows.next().map_err(database_error)? {
-            all.push(self.read(&StrictRow::new(table, row), &parse)?);
+            act(self.read(&StrictRow::new(table, row), &parse)?)?;
         }
-        Ok(all)
+        Ok(())
+    }
+
+    /// What is known to be damaged by now is not listed from.
+    pub(super) fn sound_so_far(&self) -> Result<(), StoreError> {
+        self.verdict.so_far()
     }
 
     /// Parses a row, and makes sure that it is as it was written.

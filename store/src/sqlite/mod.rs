@@ -1,7 +1,8 @@
 //! The store in a file: SQLite with a write-ahead log that is synced at every commit.
 //!
-//! Three threads own a connection each: the [`writer`] executes writes in groups, the [`reader`] answers
-//! look-ups that no write under way concerns, and [`check`] looks once for damage that no single row shows.
+//! Four threads own a connection each: the [`writer`] executes writes in groups, one [`reader`] answers
+//! look-ups that no write under way concerns and another one [`lists`], and [`check`] looks once for damage that no
+//! single row shows.
 //! Handles share nothing but channels to them and the counters of [`pending`].
 
 use std::fmt;
@@ -24,17 +25,19 @@ use self::pending::Pending;
 use self::vault::Vault;
 use self::writer::{Command, Writer};
 use crate::{
-    Evidence, KeyFilter, KeyInfo, KeyLookup, KeyRecord, MasterKey, Read, Store, StoreError, StoreFuture,
-    Write, private_file,
+    Earnings, EarningsQuery, Evidence, KeyFilter, KeyInfo, KeyLookup, KeyPage, KeyQuery, KeyRecord,
+    MasterKey, Read, SalesPage, SalesQuery, Store, StoreError, StoreFuture, Write, private_file,
 };
 
+mod backup;
 mod check;
 mod columns;
 mod database;
-mod inspect;
 mod job;
+mod lists;
 mod log;
 mod pending;
+mod read_only;
 mod reader;
 mod rows;
 mod schema;
@@ -44,7 +47,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use inspect::{Inspection, inspect};
+pub use backup::{Holdings, RestoreOptions, restore};
+pub use read_only::{Inspection, ReadOnlyStore, inspect};
 
 /// Bytes of the header of a SQLite database.
 const HEADER_LENGTH: u64 = 100;
@@ -56,6 +60,7 @@ pub struct SqliteStore {
     path: Arc<Path>,
     writer: mpsc::Sender<Command>,
     reader: mpsc::Sender<reader::Request>,
+    lister: mpsc::Sender<reader::Request>,
     pending: Arc<Pending>,
 }
 
@@ -91,6 +96,35 @@ impl SqliteStore {
         })
     }
 
+    /// A page of the sales that a query picks, of those that are durable by now. Holds up nothing but other lists.
+    ///
+    /// Fails with [`StoreError::Refused`] when a time of the query is above 2^63 - 1.
+    pub fn sales(&self, query: SalesQuery) -> StoreFuture<SalesPage> {
+        self.list(move |database| database.sales(&query))
+    }
+
+    /// A page of the keys that a query picks. Their sales are counted for it, about 3 µs each. Otherwise as
+    /// [`sales`](Self::sales).
+    pub fn key_list(&self, query: KeyQuery) -> StoreFuture<KeyPage> {
+        self.list(move |database| database.key_list(&query))
+    }
+
+    /// What was earned, by steps of time and API. All sales of that time are added up for it, about 3 µs each. More
+    /// rows than [`MAX_EARNINGS`](crate::MAX_EARNINGS) are [`StoreError::Refused`]. Otherwise as
+    /// [`sales`](Self::sales).
+    pub fn earnings(&self, query: EarningsQuery) -> StoreFuture<Vec<Earnings>> {
+        self.list(move |database| database.earnings(&query))
+    }
+
+    fn list<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<T> {
+        let (job, answer) = job(None, StoreError::Closed, work);
+        ask(&self.lister, job);
+        answer
+    }
+
     fn write(&self, write: Write) -> StoreFuture<()> {
         let ticket = write.subject().map(|subject| self.pending.enter(subject));
         let lost = StoreError::Unknown { reason: "the thread of the store ended".to_owned() };
@@ -107,7 +141,7 @@ impl SqliteStore {
     ) -> StoreFuture<T> {
         let (job, answer) = job(None, StoreError::Closed, work);
         if read.subject().is_some_and(|subject| self.pending.is_clear(subject)) {
-            self.look_up(job);
+            ask(&self.reader, job);
         } else {
             self.queue(job);
         }
@@ -119,11 +153,11 @@ impl SqliteStore {
             job.answer(Some(StoreError::Closed));
         }
     }
+}
 
-    fn look_up(&self, job: Box<dyn Job>) {
-        if let Err(mpsc::SendError(reader::Request::Job(job))) = self.reader.send(reader::Request::Job(job)) {
-            job.answer(Some(StoreError::Closed));
-        }
+fn ask(reader: &mpsc::Sender<reader::Request>, job: Box<dyn Job>) {
+    if let Err(mpsc::SendError(reader::Request::Job(job))) = reader.send(reader::Request::Job(job)) {
+        job.answer(Some(StoreError::Closed));
     }
 }
 
@@ -192,7 +226,7 @@ impl Store for SqliteStore {
     fn flush(&self) -> StoreFuture<()> {
         let writes = self.read(Read::Flush, |_| Ok(()));
         let (job, look_ups) = job(None, StoreError::Closed, |_| Ok(()));
-        self.look_up(job);
+        ask(&self.reader, job);
         Box::pin(async move {
             writes.await?;
             look_ups.await
@@ -218,39 +252,50 @@ fn open(path: &Path, vault: Vault) -> Result<SqliteStore, StoreError> {
     // Absolute, so that SQLite takes no name such as `:memory:` for something else than a file.
     let path = std::path::absolute(path).map_err(io_refused)?;
     let lock = lock(&path)?;
-    let (database, log) = (length(&path), length(&with_suffix(&path, "-wal")));
+    let connection = open_alone(&path, &vault)?;
+    start(path, lock, connection, vault)
+}
+
+/// The writing connection to a store that nobody else uses, which is made where there is none, and brought up to date.
+fn open_alone(path: &Path, vault: &Vault) -> Result<Connection, StoreError> {
+    let log_path = with_suffix(path, "-wal");
+    let (database, log) = (length(path), length(&log_path));
     check_header_is_there(database, log)?;
-    log::check(&with_suffix(&path, "-wal"))?;
-    create(&path).map_err(io_refused)?;
-    let mut connection = connect(&path)?;
+    log::check(&log_path)?;
+    create(path).map_err(io_refused)?;
+    let mut connection = connect(path)?;
     check_pages_are_whole(&connection, database, log)?;
     schema::configure(&connection)?;
-    schema::prepare(&mut connection, &vault)?;
-    start(path, lock, connection, vault)
+    schema::prepare(&mut connection, vault)?;
+    Ok(connection)
 }
 
 fn start(path: PathBuf, lock: File, writing: Connection, vault: Vault) -> Result<SqliteStore, StoreError> {
     let (reader, requests) = mpsc::channel();
+    let (lister, list_requests) = mpsc::channel();
     let (writer, commands) = mpsc::channel();
     let (pending, verdict) = (Arc::new(Pending::new()), Verdict::default());
-    let [reading, checking] = [connect_reader(&path)?, connect_reader(&path)?];
-    let checking_ends = checking.get_interrupt_handle();
+    let [reading, listing, checking] =
+        [connect_reader(&path)?, connect_reader(&path)?, connect_reader(&path)?];
+    let [listing_ends, checking_ends] = [listing.get_interrupt_handle(), checking.get_interrupt_handle()];
     let writing = Database::new(writing, vault.clone(), verdict.clone());
-    let reading = Database::new(reading, vault, verdict.clone());
+    let reading = Database::new(reading, vault.clone(), verdict.clone());
+    let listing = Database::new(listing, vault, verdict.clone());
     let check_thread = spawn("xbr-store-check", move || check::run(checking, &verdict))?;
     let reader_thread = spawn("xbr-store-read", move || reader::run(reading, requests))?;
+    let list_thread = spawn("xbr-store-list", move || reader::run(listing, list_requests))?;
     let work = Writer {
         database: writing,
         commands,
         pending: Arc::clone(&pending),
         reader: reader.clone(),
         reader_thread,
-        checking_ends,
-        check_thread,
+        lister: lister.clone(),
+        helpers: vec![(checking_ends, check_thread), (listing_ends, list_thread)],
         lock,
     };
     spawn("xbr-store-write", move || work.run())?;
-    Ok(SqliteStore { path: path.into(), writer, reader, pending })
+    Ok(SqliteStore { path: path.into(), writer, reader, lister, pending })
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {

@@ -14,7 +14,7 @@ use xbr_core::{Amount, ChannelSeq, KeyId};
 use super::columns::Columns;
 use super::vault::{MAC_LEN, SEALED_LEN, Vault};
 use crate::operation::{channel_problem, close_problem, refused, sale_problem};
-use crate::{Evidence, EvidenceRequest, KeyInfo, KeyLookup, KeyRecord, StoreError};
+use crate::{Evidence, EvidenceRequest, KeyEntry, KeyInfo, KeyLookup, KeyRecord, KeyState, StoreError};
 
 /// [`StoreError::Corrupt`] for this reason.
 pub(super) fn corrupt(what: impl Into<String>) -> StoreError {
@@ -25,6 +25,8 @@ pub(super) fn corrupt(what: impl Into<String>) -> StoreError {
 pub(super) fn database_error(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => corrupt(error.to_string()),
+        // Only what closes the store cuts anything short.
+        Some(ErrorCode::OperationInterrupted) => StoreError::Closed,
         _ => refused(error.to_string()),
     }
 }
@@ -178,6 +180,7 @@ impl<'a> StrictRow<'a> {
             closed: None,
             own_close: None,
             reconciliation: Reconciliation::Equal,
+            restored: self.flag("is_restored")?,
         };
         Ok((self.sound(channel, channel_problem)?, self.flag("is_closed")?))
     }
@@ -194,6 +197,8 @@ impl<'a> StrictRow<'a> {
             sealed_key: self.blob("sealed_key")?.to_vec(),
             market_maker_signature: self.id("market_maker_signature")?,
             signature: self.id("signature")?,
+            sold_ns: self.integer("sold_ns")?,
+            api_id: if self.is_null("api_id")? { None } else { self.id("api_id").map(Some)? },
         };
         self.sound(record, sale_problem)
     }
@@ -239,6 +244,23 @@ impl<'a> StrictRow<'a> {
         })
     }
 
+    /// What a list shows of a key at a Unix time in ns, with no word on its sales.
+    pub(super) fn key_entry(&self, now_ns: u64) -> Result<KeyEntry, StoreError> {
+        let KeyInfo { key_id, price, created_ns, expires_ns, offered_ns } = self.key_info()?;
+        let state = if self.is_null("sealed_key")? {
+            KeyState::Retired
+        } else if expires_ns.is_some_and(|expires_ns| expires_ns <= now_ns) {
+            KeyState::Expired
+        } else if offered_ns.is_some() {
+            KeyState::Offered
+        } else {
+            KeyState::Unoffered
+        };
+        let api_id = self.id("api_id")?;
+        let (sales, earned) = (0, Amount::ZERO);
+        Ok(KeyEntry { key_id, api_id, price, created_ns, expires_ns, offered_ns, state, sales, earned })
+    }
+
     /// The data key that was looked up with this id.
     pub(super) fn key(&self, key_id: KeyId, vault: &Vault) -> Result<KeyLookup, StoreError> {
         let stored_id: KeyId = self.id("key_id")?;
@@ -262,6 +284,12 @@ impl<'a> StrictRow<'a> {
         let sealed = self.bytes::<SEALED_LEN>("sealed_key")?;
         let key = vault.open(key_id, &sealed).map_err(|problem| self.corrupt("sealed_key", problem))?;
         record(key).map(KeyLookup::Found)
+    }
+
+    /// Whether the data key is there, and opens then; false when it has left the archive.
+    pub(super) fn holds_key(&self, vault: &Vault) -> Result<bool, StoreError> {
+        let key_id = self.id("key_id")?;
+        Ok(matches!(self.key(key_id, vault)?, KeyLookup::Found(_)))
     }
 
     pub(super) fn evidence(&self) -> Result<Evidence, StoreError> {

@@ -16,7 +16,8 @@ const APPLICATION_ID: i32 = 0x5842_5253;
 
 /// Each brings the schema from the version before to the next; the first makes it. A published one never
 /// changes.
-const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql"), include_str!("schema/v3.sql")];
 
 /// Tables that are small however much is sold. They are checked whole before a store is open, the others row
 /// by row as they are read, and whole in the background.

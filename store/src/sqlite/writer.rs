@@ -26,7 +26,7 @@ use crate::operation::refused;
 /// How many jobs share a transaction at most: it bounds how long the first one waits for the last.
 const MAX_ROUND: usize = 1024;
 
-/// How often the look through the database is told to end.
+/// How often what takes long is told to end.
 const POLL: Duration = Duration::from_millis(1);
 
 pub(super) enum Command {
@@ -41,9 +41,9 @@ pub(super) struct Writer {
     pub(super) pending: Arc<Pending>,
     pub(super) reader: Sender<reader::Request>,
     pub(super) reader_thread: JoinHandle<()>,
-    /// Cuts the look through the database short.
-    pub(super) checking_ends: InterruptHandle,
-    pub(super) check_thread: JoinHandle<()>,
+    pub(super) lister: Sender<reader::Request>,
+    /// The threads that may be at something long, which can be cut short.
+    pub(super) helpers: Vec<(InterruptHandle, JoinHandle<()>)>,
     /// Held while the database is open: it keeps other processes out.
     pub(super) lock: File,
 }
@@ -154,17 +154,23 @@ impl Writer {
             }
         }
         drop(self.commands);
-        while !self.check_thread.is_finished() {
-            // One that comes before the look has begun is without effect.
-            self.checking_ends.interrupt();
-            thread::sleep(POLL);
+        for reader in [&self.lister, &self.reader] {
+            if reader.send(reader::Request::Stop).is_err() {
+                warn!("a reading thread of the store had ended before");
+            }
         }
-        let stopped = self.reader.send(reader::Request::Stop);
-        if stopped.is_err() || self.reader_thread.join().is_err() {
-            warn!("the reading thread of the store had ended before");
+        for (interrupt, thread) in self.helpers {
+            while !thread.is_finished() {
+                // One that comes before the thread is at something is without effect.
+                interrupt.interrupt();
+                thread::sleep(POLL);
+            }
+            if thread.join().is_err() {
+                warn!("a thread of the store had failed");
+            }
         }
-        if self.check_thread.join().is_err() {
-            warn!("the checking thread of the store had failed");
+        if self.reader_thread.join().is_err() {
+            warn!("the reading thread of the store had failed");
         }
         // Last, so that the write-ahead log is emptied into the database.
         if let Err(error) = self.database.close() {

@@ -58,5 +58,5 @@ async fn what_cannot_be_read_is_said_and_left_as_it_is() {
     let Err(StoreError::Open { reason, .. }) = look(&old) else { panic!("an older version is not read") };
     assert!(reason.contains("older version"), "{reason}");
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
-    assert_eq!(look(&path), Err(StoreError::Schema { supported: 2, actual: 7 }));
+    assert_eq!(look(&path), Err(StoreError::Schema { supported: 3, actual: 7 }));
 }

@@ -72,6 +72,8 @@ pub(crate) fn sale(n: u8, before: ChannelState, after: ChannelState) -> SaleReco
         sealed_key: vec![tag; 80],
         market_maker_signature: Signature::new([0xc1; 65]),
         signature: Signature::new([0xc2; 65]),
+        sold_ns: 1_700_000_000_000_000_000 + u64::from(after.seq.value()),
+        api_id: Some(ApiId::new([0xe0; 16])),
     }
 }
 
