@@ -58,6 +58,8 @@ pub enum Command {
     Buy(BuyArgs),
     /// Tell what the store holds of every paying channel, also while the service runs
     Channels(ChannelsArgs),
+    /// Tell how the running service does; exit code 0 when it is ready, 1 when not, 3 when it does not answer
+    Status(StatusArgs),
     /// List what was sold, also while the service runs; export and check receipts
     Sales(SalesArgs),
     /// List data keys and what they were sold for, also while the service runs

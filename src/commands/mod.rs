@@ -1,6 +1,7 @@
 //! The commands, a module each.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use thiserror::Error;
@@ -36,6 +37,7 @@ mod receipts;
 mod rows;
 mod run;
 mod sales;
+mod status;
 
 /// Why a command failed, and with that its exit code.
 #[derive(Debug, Error)]
@@ -73,6 +75,30 @@ pub enum Failure {
         /// How many.
         failed: usize,
     },
+    /// The service cannot be asked.
+    #[error(
+        "the configuration has no section [http], over which the service is asked; add one and restart it"
+    )]
+    NoInterface,
+    /// There is no service.
+    #[error("no service answers at {address}: {reason}; is it running, with this configuration?")]
+    NotRunning {
+        /// Where it should listen.
+        address: SocketAddr,
+        /// What the operating system says.
+        reason: String,
+    },
+    /// The service does not say how it does.
+    #[error("what listens at {address} answers with {status}; does the token fit?")]
+    NoStatus {
+        /// Where it listens.
+        address: SocketAddr,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The service runs, and does not sell.
+    #[error("the seller is not ready")]
+    NotReady,
     /// A file cannot be made, read or written.
     #[error("cannot use {path}: {error}")]
     File {
@@ -136,6 +162,7 @@ impl Failure {
             Self::Consumer(error) if error.is_failed_start() => 3,
             Self::Host(error) if error.is_failed_start() => 3,
             Self::Bench(error) if error.is_failed_start() => 3,
+            Self::NotRunning { .. } | Self::NoStatus { .. } => 3,
             _ => 1,
         }
     }
@@ -179,6 +206,7 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Bench(args) => bench::execute(&args),
         Command::Buy(args) => buy::execute(&args),
         Command::Channels(args) => channels::execute(&args),
+        Command::Status(args) => status::execute(&args),
         Command::Sales(args) => sales::execute(&args),
         Command::Keys(args) => keys::execute(&args),
         Command::Backup(args) => backup::back_up(&args),
