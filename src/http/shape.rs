@@ -190,14 +190,18 @@ impl From<ChannelState> for StateView {
 impl From<ChannelStatus> for ChannelView {
     fn from(status: ChannelStatus) -> Self {
         let channel = status.channel;
-        let alarm = status.alarm.map(|Alarm::RolledBack { ours, theirs }| AlarmView {
-            kind: "rolled_back",
-            ours: ours.into(),
-            theirs: theirs.into(),
+        let alarm = status.alarm.map(|alarm| {
+            let (kind, ours, theirs) = match alarm {
+                Alarm::RolledBack { ours, theirs } => ("rolled_back", ours, theirs),
+                Alarm::Outdated { ours, theirs } => ("outdated", ours, theirs),
+            };
+            AlarmView { kind, ours: ours.into(), theirs: theirs.into() }
         });
         let unconfirmed = match channel.reconciliation {
             Reconciliation::Ahead { unconfirmed, .. } => unconfirmed,
-            Reconciliation::Equal | Reconciliation::Behind { .. } => Amount::ZERO,
+            Reconciliation::Equal | Reconciliation::Behind { .. } | Reconciliation::Outdated { .. } => {
+                Amount::ZERO
+            }
         };
         Self {
             closed: channel.is_closed(),

@@ -220,6 +220,7 @@ impl Observer for Metrics {
                     Reconciliation::Equal => "equal",
                     Reconciliation::Ahead { .. } => "ahead",
                     Reconciliation::Behind { .. } => "behind",
+                    Reconciliation::Outdated { .. } => "outdated",
                 };
                 self.counter(&names::RECONCILED, &[result]).increment(1);
             }
