@@ -25,7 +25,9 @@ fn a_seller_is_ready_while_its_market_is_there_and_says_what_is_missing_when_not
 
     world.stop_router();
     wait_for("not joined", || {
-        world.readiness().filter(|(status, codes)| *status == 503 && codes.iter().any(|it| it == "not_joined"))
+        world
+            .readiness()
+            .filter(|(status, codes)| *status == 503 && codes.iter().any(|it| it == "not_joined"))
     });
     assert_eq!(world.metric("xbr_seller_ready").unwrap(), "0");
     assert_eq!(world.metric("xbr_seller_sessions_lost_total").unwrap(), "1");

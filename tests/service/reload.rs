@@ -16,7 +16,10 @@ fn apis_come_and_go_and_prices_change_from_the_next_key_on() {
     world.write("seller.toml", &format!("{text}{}", api(OTHER, "io.other", "2")));
     seller.signal("-HUP");
     let line = seller.says("configuration reloaded");
-    assert!(line.contains(&format!("\"added\":\"{OTHER}\"")) && line.contains(&format!("{API}=0.75")), "{line}");
+    assert!(
+        line.contains(&format!("\"added\":\"{OTHER}\"")) && line.contains(&format!("{API}=0.75")),
+        "{line}"
+    );
     // Keys that were made keep their price: the current one, and the next one if it was there already.
     wait_for("the price", || {
         Some(world.buy_one(&mut seller)).filter(|line| line.contains("\"amount\":\"0.75\""))

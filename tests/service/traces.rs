@@ -46,7 +46,6 @@ fn text<'a>(span: &'a Value, key: &str) -> &'a str {
 }
 
 fn attributes(span: &Value) -> BTreeMap<&str, &str> {
-    let value = |it: &'_ Value| it["value"].as_object().unwrap().values().next().unwrap().as_str().unwrap();
     span["attributes"].as_array().unwrap().iter().map(|it| (text(it, "key"), value(it))).collect()
 }
 
@@ -74,7 +73,8 @@ fn the_steps_of_a_sale_reach_the_collector_below_the_sale_and_without_secrets() 
     assert_eq!((text(&sale, "parentSpanId"), &sale["kind"]), ("", &Value::from(2)));
 
     let of_sale: Vec<_> = spans.iter().filter(|span| span["traceId"] == sale["traceId"]).collect();
-    let named = |name: &str| *of_sale.iter().find(|span| span["name"] == name).unwrap_or_else(|| panic!("{name}"));
+    let named =
+        |name: &str| *of_sale.iter().find(|span| span["name"] == name).unwrap_or_else(|| panic!("{name}"));
     let parents = [
         ("decode", "sale"),
         ("check", "sale"),
@@ -98,4 +98,9 @@ fn the_steps_of_a_sale_reach_the_collector_below_the_sale_and_without_secrets() 
         assert!(attributes(span).is_empty(), "{name}");
     }
     seller.stop();
+}
+
+/// The value of an attribute, which is a text here.
+fn value(attribute: &Value) -> &str {
+    attribute["value"].as_object().unwrap().values().next().unwrap().as_str().unwrap()
 }

@@ -1,14 +1,15 @@
 //! A router in this process, and a market maker, a seller and a buyer that are processes of the program.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use xbr_core::{DelegateKey, Signer};
@@ -21,9 +22,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 pub(crate) struct World {
     folder: TempDir,
-    _router: RouterHandle,
-    _runtime: Runtime,
+    router: Option<RouterHandle>,
+    runtime: Runtime,
     router_at: SocketAddr,
+    http: SocketAddr,
 }
 
 /// A process of the program, killed when it is dropped, and the lines of its log.
@@ -53,11 +55,18 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
 impl World {
     /// A router that runs, and configurations with these additions to the seller's.
     pub(crate) fn new(seller: &str) -> Self {
-        let (runtime, router_at) = (Runtime::new().unwrap(), free_address());
-        let router = runtime.block_on(router(router_at));
-        let world = Self { folder: TempDir::new().unwrap(), _runtime: runtime, _router: router, router_at };
+        let mut world = Self {
+            folder: TempDir::new().unwrap(),
+            router: None,
+            runtime: Runtime::new().unwrap(),
+            router_at: free_address(),
+            http: free_address(),
+        };
+        world.start_router();
         for who in ["maker", "seller", "buyer"] {
-            assert!(world.command(&["keygen", "--out", &format!("{who}.key")]).output().unwrap().status.success());
+            assert!(
+                world.command(&["keygen", "--out", &format!("{who}.key")]).output().unwrap().status.success()
+            );
         }
         let (maker, buyer) = (world.address("maker"), world.address("buyer"));
         let market = format!("[market]\nurl = \"ws://{}/ws\"\nrealm = \"realm1\"\n", world.router_at);
@@ -81,12 +90,23 @@ impl World {
             "seller.toml",
             &format!(
                 "{market}[seller]\nkey_file = \"seller.key\"\nmarket_maker = \"{maker}\"\n\
-                 [store]\npath = \"seller.db\"\n\
+                 [store]\npath = \"seller.db\"\n[http]\nlisten = \"{}\"\n\
                  [[feed]]\nsource = \"stdin\"\napi = \"{API}\"\nuri = \"io.example\"\n{}{seller}",
+                world.http,
                 api(API, "io.example", "0.5"),
             ),
         );
         world
+    }
+
+    pub(crate) fn start_router(&mut self) {
+        self.router = Some(self.runtime.block_on(router(self.router_at)));
+    }
+
+    pub(crate) fn stop_router(&mut self) {
+        if let Some(router) = self.router.take() {
+            self.runtime.block_on(router.shutdown(Duration::ZERO));
+        }
     }
 
     /// Buys one key of what the seller publishes meanwhile; the line that the seller says then.
@@ -141,6 +161,37 @@ impl World {
         let mut command = self.command(&["run", "--config", "seller.toml"]);
         command.stdin(Stdio::piped());
         Running::start(command, "\"started\"")
+    }
+
+    /// A GET request: status and body.
+    pub(crate) fn get(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(self.http).ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.http);
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    /// What `/readyz` answers: status, and the codes of the reasons.
+    pub(crate) fn readiness(&self) -> Option<(u16, Vec<String>)> {
+        let (status, body) = self.get("/readyz")?;
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["ready"], status == 200, "{body}");
+        let codes = body["reasons"].as_array().unwrap().iter();
+        Some((status, codes.map(|reason| reason["code"].as_str().unwrap().to_owned()).collect()))
+    }
+
+    pub(crate) fn wait_until_ready(&self) {
+        wait_for("ready", || self.readiness().filter(|(status, _)| *status == 200));
+    }
+
+    /// The value of a metric, with its labels.
+    pub(crate) fn metric(&self, name: &str) -> Option<String> {
+        let (status, text) = self.get("/metrics")?;
+        assert_eq!(status, 200);
+        text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(' ')?.to_owned()))
     }
 }
 
