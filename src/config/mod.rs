@@ -245,7 +245,7 @@ impl Config {
 #[expect(clippy::large_enum_variant, reason = "there is one, for a moment")]
 pub enum AnyConfig {
     /// Of `xbr-seller run`; a file without a section that tells its kind counts as one.
-    Seller(Config, Secrets),
+    Seller(Box<Config>, Secrets),
     /// Of `xbr-seller buy`, which has a section `[buyer]`.
     Buyer(BuyConfig, Secrets),
     /// Of `xbr-seller market`, which has a section `[maker]`.
@@ -280,7 +280,8 @@ impl AnyConfig {
             "demo" => DemoConfig::load(Some(path), environment).map(Self::Demo),
             "bench" => BenchConfig::load(Some(path), environment)
                 .map(|(config, secrets)| Self::Bench(config, secrets)),
-            _ => Config::load(path, environment).map(|(config, secrets)| Self::Seller(config, secrets)),
+            _ => Config::load(path, environment)
+                .map(|(config, secrets)| Self::Seller(Box::new(config), secrets)),
         }
     }
 }

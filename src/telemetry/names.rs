@@ -148,7 +148,7 @@ families! {
     CHANNEL_EARNED = gauge("xbr_seller_channel_earned_xbr", [],
         "what was earned on all channels ever, in XBR, rounded");
     RECONCILED = counter("xbr_seller_reconciliations_total", ["result"],
-        "channels compared with the market maker: adopted, equal, ahead or behind");
+        "channels compared with the market maker: adopted, equal, ahead, behind or outdated");
     ROLLBACKS = counter("xbr_seller_rollbacks_total", [],
         "channels halted, as the market maker went back behind what it had signed");
     CONTRADICTIONS = counter("xbr_seller_contradictions_total", [],
