@@ -242,7 +242,6 @@ impl Config {
 
 /// A configuration of any kind, with the secrets that it names.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one, for a moment")]
 pub enum AnyConfig {
     /// Of `xbr-seller run`; a file without a section that tells its kind counts as one.
     Seller(Box<Config>, Secrets),
