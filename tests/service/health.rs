@@ -18,7 +18,8 @@ fn a_seller_is_ready_while_its_market_is_there_and_says_what_is_missing_when_not
         let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert!(
             output.status.code() == Some(code) && told.contains(sign),
-            "{code} and {sign}: {output:?} {told}"
+            "{code} and {sign}: {} {told}",
+            output.status
         );
     };
     status(0, "seller:   started, ready, since 20");
