@@ -99,7 +99,7 @@ fn the_http_interface_is_bounded_and_needs_a_token_beyond_the_machine() {
         let listen = format!("listen = \"{beyond}\"\n");
         assert_eq!(
             problems(with(&listen)),
-            ["line 20: http.listen: http.token_file is required when others than this machine can connect"]
+            ["line 19: http.listen: http.token_file is required when others than this machine can connect"]
         );
         assert_eq!(problems(with(&format!("{listen}token_file = \"token\""))), [""; 0]);
     }

@@ -153,7 +153,7 @@ impl World {
     }
 
     pub(crate) fn market(&self) -> Running {
-        Running::start(self.command(&["market", "--config", "market.toml"]), "serving")
+        Running::start(self.command(&["market", "--config", "market.toml"]), "\"started\"")
     }
 
     /// A seller that has started, to be fed by the test.
