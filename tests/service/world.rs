@@ -109,8 +109,14 @@ impl World {
         }
     }
 
-    /// Buys one key of what the seller publishes meanwhile; the line that the seller says then.
+    /// Buys one key of what the seller publishes meanwhile; the line that the seller says then. The buyer remembers no
+    /// key that it has.
     pub(crate) fn buy_one(&self, seller: &mut Running) -> String {
+        for entry in fs::read_dir(self.folder.path()).unwrap().map(Result::unwrap) {
+            if entry.file_name().to_str().unwrap().starts_with("buyer.db") {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
         let mut buy = self.command(&["buy", "--config", "buyer.toml", "--count", "1"]);
         let mut buyer = buy.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         let bought = wait_for("a purchase", || {
