@@ -15,12 +15,9 @@ fn a_seller_is_ready_while_its_market_is_there_and_says_what_is_missing_when_not
 
     let status = |code: i32, sign: &str| {
         let output = world.command(&["status", "--config", "seller.toml"]).output().unwrap();
-        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        assert!(
-            output.status.code() == Some(code) && told.contains(sign),
-            "{code} and {sign}: {} {told}",
-            output.status
-        );
+        let (exit, told) =
+            (output.status, String::from_utf8([output.stdout, output.stderr].concat()).unwrap());
+        assert!(exit.code() == Some(code) && told.contains(sign), "{code} and {sign}: {exit} {told}");
     };
     status(0, "seller:   started, ready, since 20");
 
