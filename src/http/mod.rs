@@ -71,7 +71,7 @@ pub struct Parts {
     pub limits: Limits,
     /// How the feeds stand.
     pub feeds: Feeds,
-    /// What the seller's observer hears, as [`watch`] made it.
+    /// What the seller's observer hears, as [`watch()`] made it.
     pub watched: Watched,
     /// Paths of others.
     pub more: Router,

@@ -1,5 +1,5 @@
 //! What the service tells the outside about itself: metrics, whether it lives and can sell, and the steps of its sales.
-//! The actors know nothing of it: they tell an [`Observer`](xbr_actors::Observer), and are asked how they stand.
+//! The actors know nothing of it: they tell an [`Observer`], and are asked how they stand.
 
 use std::sync::Arc;
 
