@@ -79,13 +79,16 @@ impl Load<'_> {
                     break;
                 }
                 if let Some((index, request)) = waiting.next() {
-                    self.standing.send_replace(Some((request.channel_id, request.state())));
                     in_flight.push(self.fly(index, request, due));
                 }
             }
             tokio::select! {
                 Some(flight) = in_flight.next() => {
-                    flown.push(flight?);
+                    let flight = flight?;
+                    if let (Ok(_), Some(request)) = (&flight.receipt, requests.get(flight.index)) {
+                        self.settle(request);
+                    }
+                    flown.push(flight);
                     if flown.len().is_multiple_of(TOLD_EVERY) {
                         progress.send_replace(told(flown.len()));
                     }
@@ -95,6 +98,20 @@ impl Load<'_> {
             }
         }
         Ok(Flown { elapsed: begun.elapsed(), flights: flown })
+    }
+
+    /// The channel stands where the newest sale is that was answered: one in flight is not settled, and a
+    /// seller that asks before its first sale would take the channel over after it.
+    fn settle(&self, request: &SellRequest) {
+        self.standing.send_if_modified(|standing| {
+            let is_newer = standing.is_none_or(|(channel_id, state)| {
+                channel_id != request.channel_id || state.seq < request.channel_seq
+            });
+            if is_newer {
+                *standing = Some((request.channel_id, request.state()));
+            }
+            is_newer
+        });
     }
 
     /// When a sale is to begin, by the rate.

@@ -227,7 +227,7 @@ impl Books {
         self.accounts.values().find(|account| account.channel_id == channel_id).ok_or(no_such)
     }
 
-    /// With the sales of the load, which all count as settled.
+    /// With the sales of the load that were answered, which count as settled.
     fn as_it_stands(&self, mut account: Account) -> Account {
         if let Some((channel_id, state)) = *self.standing.borrow()
             && channel_id == account.channel_id
