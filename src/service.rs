@@ -12,7 +12,7 @@ use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 use xbr_actors::{ApiError, Observers, SellerHandle, SellerOptions, SpawnError, StartError, SystemClock};
 use xbr_core::ApiId;
 use xbr_core::cbor::Limits;
@@ -122,7 +122,7 @@ pub async fn run(
     let (store, seller) = open(&config, secrets, Some((&telemetry, observers))).await?;
     let feeds = Feeds::new(&config.feeds, &(Arc::new(SystemClock) as _));
     let parts = parts(&config, &seller, &store, &telemetry, &feeds, watched);
-    let http = interface.map(|interface| Http::serve(interface, parts));
+    let http = interface.map(|interface| interface.spawn(parts));
     let (traces_end, traces) = export(spans, &config, &telemetry);
     let mut life = Life { seller: seller.clone(), telemetry, source, auth, hangups, beat: None };
     let mut running = RunningFeeds { stop: watch::Sender::new(None), tasks: JoinSet::new() };
@@ -137,7 +137,7 @@ pub async fn run(
     tracing::info!(?grace, "stopping");
     // The seller needs the rest of the time for itself.
     if let Some(http) = &http {
-        http.end.send_replace(true);
+        http.end();
     }
     running.end(Instant::now() + grace / 2).await;
     if let Some(http) = http {
@@ -219,27 +219,6 @@ fn parts(
         market_maker: config.seller.market_maker,
         limits: Limits { max_depth: config.market.max_depth, ..Limits::default() },
         more: telemetry::router(telemetry.clone(), seller.clone(), figures),
-    }
-}
-
-/// The HTTP interface while it serves.
-struct Http {
-    end: watch::Sender<bool>,
-    task: JoinHandle<()>,
-}
-
-impl Http {
-    fn serve(interface: Interface, parts: Parts) -> Self {
-        let (end, stop) = watch::channel(false);
-        Self { end, task: tokio::spawn(interface.serve(parts, stop)) }
-    }
-
-    /// Lets the answers that are under way be given, for as long as there is time.
-    async fn ended(mut self, deadline: Instant) {
-        if timeout_at(deadline, &mut self.task).await.is_err() {
-            tracing::warn!("requests of the HTTP interface are left unanswered");
-            self.task.abort();
-        }
     }
 }
 

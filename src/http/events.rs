@@ -16,9 +16,9 @@ use axum::response::IntoResponse;
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use futures_util::stream::{self, Stream, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
-use xbr_actors::{Event, Observer, SellerHandle};
+use xbr_actors::{Event, Observer, SellerHandle, SellerState};
 
 use super::App;
 use super::happening::view;
@@ -69,7 +69,10 @@ pub struct Watched {
 
 /// The hub, as seen by the handlers.
 #[derive(Debug, Clone)]
-pub(super) struct Events(mpsc::Sender<Ask>);
+pub(super) struct Events {
+    hub: mpsc::Sender<Ask>,
+    reason: watch::Receiver<Option<String>>,
+}
 
 #[derive(Debug)]
 enum Ask {
@@ -99,6 +102,7 @@ impl Events {
     /// The hub of a life that began at a Unix time in ns.
     pub(super) fn new(seller: SellerHandle, feeds: Feeds, watched: Watched, boot_ns: u64) -> (Self, Hub) {
         let (ask, asked) = mpsc::channel(64);
+        let (reason, told_reason) = watch::channel(None);
         let hub = Hub {
             seller,
             feeds,
@@ -108,17 +112,23 @@ impl Events {
             told: 0,
             kept: VecDeque::with_capacity(KEPT),
             readers: Vec::new(),
+            reason,
             is_stale: false,
             channels: Vec::new(),
             feed_status: Vec::new(),
         };
-        (Self(ask), hub)
+        (Self { hub: ask, reason: told_reason }, hub)
     }
 
     /// Tells of something that happened here.
     pub(super) async fn tell(&self, kind: &'static str, data: Value) {
         // Without a hub the service ends.
-        let _ = self.0.send(Ask::Tell { kind, data }).await;
+        let _ = self.hub.send(Ask::Tell { kind, data }).await;
+    }
+
+    /// Why the session was lost, while it is away.
+    pub(super) fn reason(&self) -> Option<String> {
+        self.reason.borrow().clone()
     }
 }
 
@@ -126,7 +136,7 @@ impl Events {
 pub(super) async fn events(State(app): State<App>, headers: HeaderMap) -> Result<impl IntoResponse, Problem> {
     let last_id = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let (reply, reading) = oneshot::channel();
-    app.events.0.send(Ask::Read { last_id, reply }).await.map_err(|_| Problem::gone())?;
+    app.events.hub.send(Ask::Read { last_id, reply }).await.map_err(|_| Problem::gone())?;
     let reading = reading.await.map_err(|_| Problem::gone())?;
     Ok(Sse::new(sent(reading)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
@@ -154,6 +164,8 @@ pub(super) struct Hub {
     told: u64,
     kept: VecDeque<Arc<Record>>,
     readers: Vec<mpsc::Sender<Arc<Record>>>,
+    /// Why the session was lost, while it is away.
+    reason: watch::Sender<Option<String>>,
     /// Whether the channels may have changed since they were told.
     is_stale: bool,
     /// As they were told.
@@ -189,6 +201,15 @@ impl Hub {
         }
         self.is_stale |=
             !matches!(event, Event::TurnedAway { .. } | Event::Rotated { .. } | Event::Offer { .. });
+        match event {
+            Event::SessionLost { reason } | Event::NotBack { reason } => {
+                self.reason.send_replace(Some(reason.clone()));
+            }
+            Event::State(SellerState::Started) => {
+                self.reason.send_replace(None);
+            }
+            _ => {}
+        }
         let (kind, data) = view(event);
         self.tell(kind, &data);
     }

@@ -15,6 +15,7 @@ use axum::response::Response;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq as _;
 
+use super::dashboard;
 use super::problem::{Kind, Problem};
 use crate::config::Rate;
 
@@ -38,6 +39,8 @@ impl Guard {
     fn check(&self, request: &Request) -> Result<(), Problem> {
         match &self.token {
             _ if PROBES.contains(&request.uri().path()) => {}
+            // There is nothing in it, and a browser has no token to ask for it with.
+            Some(_) if dashboard::has(request.uri().path()) => {}
             Some(token) => check_token(request.headers(), token)?,
             None => check_local(request)?,
         }

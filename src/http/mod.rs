@@ -1,5 +1,6 @@
 //! The local HTTP interface: encrypting and publishing for programs that do not speak WAMP, what the seller knows, and
-//! what an operator tells it. `docs/http.md` is its guide, `/v1/openapi.json` its description.
+//! what an operator tells it; and the dashboard, a page over it. `docs/http.md` is its guide, `/v1/openapi.json` its
+//! description.
 //!
 //! It holds no state of its own that matters: every answer comes from the actors or the store, and only the keys of
 //! idempotent publications are remembered here, until a restart.
@@ -15,6 +16,8 @@ use secrecy::SecretString;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 use xbr_actors::{Clock as _, SellerHandle, SellerStatus, SystemClock};
 use xbr_core::Address;
 use xbr_core::cbor::Limits;
@@ -25,6 +28,7 @@ use crate::feed::Feeds;
 
 mod apis;
 mod body;
+mod dashboard;
 mod events;
 mod guard;
 mod happening;
@@ -86,8 +90,16 @@ pub fn watch() -> (Watcher, Watched) {
 #[derive(Debug)]
 pub struct Interface {
     listener: TcpListener,
+    address: SocketAddr,
     config: HttpConfig,
     token: Option<SecretString>,
+}
+
+/// The interface, serving.
+#[derive(Debug)]
+pub struct Serving {
+    end: watch::Sender<bool>,
+    task: JoinHandle<()>,
 }
 
 /// What the handlers share.
@@ -127,11 +139,22 @@ impl Interface {
         let listener = TcpListener::bind(listen).await.map_err(|error| ListenError { listen, error })?;
         let address = listener.local_addr().map_err(|error| ListenError { listen, error })?;
         tracing::info!(%address, token = token.is_some(), "the HTTP interface listens");
-        Ok(Self { listener, config, token })
+        Ok(Self { listener, address, config, token })
+    }
+
+    /// Where it listens: the port is a real one, also where the configuration leaves it open.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves in a task of its own.
+    pub fn spawn(self, parts: Parts) -> Serving {
+        let (end, stop) = watch::channel(false);
+        Serving { end, task: tokio::spawn(self.serve(parts, stop)) }
     }
 
     /// Serves until `stop` is true, and then until the answers that are under way are given.
-    pub async fn serve(self, parts: Parts, stop: watch::Receiver<bool>) {
+    async fn serve(self, parts: Parts, stop: watch::Receiver<bool>) {
         let HttpConfig { request_timeout, max_connections, max_body_bytes, rate, .. } = self.config;
         let started_ns = SystemClock.now_ns();
         let (events, hub) = Events::new(parts.seller.clone(), parts.feeds.clone(), parts.watched, started_ns);
@@ -147,6 +170,7 @@ impl Interface {
         });
         let guard = Arc::new(Guard::new(self.token, rate, request_timeout));
         let router = routes(app)
+            .merge(dashboard::routes())
             .merge(parts.more)
             .method_not_allowed_fallback(wrong_method)
             .fallback(no_such_path)
@@ -155,6 +179,22 @@ impl Interface {
         let serving = server::serve(self.listener, router, max_connections, request_timeout, stop);
         // Streams of events have no end of their own: they end with the hub.
         tokio::join!(serving, server::until_stopped(ending, hub.run()));
+    }
+}
+
+impl Serving {
+    /// Takes no more requests.
+    pub fn end(&self) {
+        self.end.send_replace(true);
+    }
+
+    /// Lets the answers that are under way be given, for as long as there is time.
+    pub async fn ended(mut self, deadline: Instant) {
+        self.end();
+        if timeout_at(deadline, &mut self.task).await.is_err() {
+            tracing::warn!("requests of the HTTP interface are left unanswered");
+            self.task.abort();
+        }
     }
 }
 

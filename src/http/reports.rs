@@ -16,6 +16,7 @@ pub(super) async fn state(State(app): State<App>) -> Result<Response, Problem> {
     let channels: Vec<_> = status.channels.into_iter().map(ChannelView::from).collect();
     Ok(json(&json!({
         "state": state_name(status.state),
+        "reason": app.events.reason(),
         "version": env!("CARGO_PKG_VERSION"),
         "started": rfc3339(app.started_ns).to_string(),
         "now": rfc3339(app.now_ns()).to_string(),

@@ -110,3 +110,19 @@ fn a_sale_is_told_and_so_is_the_balance_after_it() {
     assert_eq!(balance["channels"][0]["earned"], "0.5");
     seller.stop();
 }
+
+#[test]
+fn why_the_session_is_away_is_told_to_those_who_listen_and_those_who_ask() {
+    let mut world = World::new();
+    let seller = world.seller(&[]);
+    let state = || seller.send(&get("/v1/state")).json(200);
+    assert_eq!((&state()["state"], &state()["reason"]), (&"started".into(), &Value::Null));
+    let mut reader = Reader::new(&seller, None);
+    world.stop_market();
+    while reader.next("state").unwrap().data["reason"].is_null() {}
+    assert!(state()["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{}", state());
+    world.start_market();
+    while reader.next("state").unwrap().data["state"] != "started" {}
+    assert_eq!(state()["reason"], Value::Null);
+    seller.stop();
+}

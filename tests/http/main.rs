@@ -11,6 +11,7 @@
 mod access;
 mod apis;
 mod client;
+mod dashboard;
 mod description;
 mod errors;
 mod events;
