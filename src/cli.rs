@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use xbr_core::{Address, Amount, ChannelId};
 
-use crate::config::Member;
+use crate::config::{DemoHttp, Member};
 
 mod operations;
 
@@ -96,7 +96,8 @@ pub struct RunArgs {
 /// What the help of `demo` ends with.
 const DEMO_EPILOGUE: &str = "\
 Examples:
-  xbr-seller demo                          watch keys rotate and be sold; Ctrl-C shows the accounts
+  xbr-seller demo                          watch keys rotate and be sold, in a browser too; Ctrl-C shows the
+                                           accounts
   xbr-seller demo --feed prices.jsonl      sell the lines of a file of yours as well
   xbr-seller demo --dir market             keep keys and stores: the next time everybody goes on from there
   xbr-seller demo --sales 10000 --json     how fast is it? one JSON object at the end
@@ -119,6 +120,10 @@ pub struct DemoArgs {
     /// Keep keys and stores in this folder
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// Where the dashboard is: an address of this machine, auto or off [default: as configured; auto is
+    /// 127.0.0.1:7070 or a free port, and only with a screen]
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<DemoHttp>,
     /// End after so many sales, made as fast as they can be: each event has a key of its own
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub sales: Option<u64>,

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers fail a test by panicking")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
@@ -80,6 +81,35 @@ fn a_kept_folder_goes_on_from_where_it_was() {
     assert_eq!((&first["sales"], &second["sales"]), (&20.into(), &20.into()));
     assert!(spent(&second) > spent(&first) && !spent(&first).is_zero(), "{first} {second}");
     assert_eq!(first["buyers"]["deposited"], second["buyers"]["deposited"]);
+}
+
+#[test]
+fn its_dashboard_is_where_it_says_and_nowhere_without_a_screen() {
+    let mut child =
+        demo(&["--http", "127.0.0.1:0"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    errors.read_line(&mut line).unwrap();
+    let address =
+        line.trim().strip_prefix("the dashboard is at http://").and_then(|rest| rest.strip_suffix('/'));
+    let address = address.unwrap_or_else(|| panic!("{line}")).to_owned();
+    for (path, part) in [("/", "<title>xbr-seller</title>"), ("/v1/apis", "demo.wind"), ("/readyz", "true")] {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(part), "{path}: {answer}");
+    }
+    // Where somebody is already another demo says so.
+    let second = demo(&["--http", &address, "--json"]).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(said(&second).contains(&format!("cannot listen at {address}")), "{}", said(&second));
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    errors.read_to_string(&mut line).unwrap();
+
+    let output = demo(&["--sales", "5"]).output().unwrap();
+    assert!(output.status.success() && !said(&output).contains("http://"), "{}", said(&output));
 }
 
 #[test]

@@ -27,7 +27,8 @@ fn api(number: u8, prefix: &str, price: &str, interval: Option<u64>) -> ApiBoard
 
 fn board() -> Board {
     let apis = vec![api(1, "demo.weather", "0.25", Some(8)), api(2, "demo.wind", "1.5", None)];
-    let mut board = Board { buyers: 4, apis, offers: 4, ..Board::default() };
+    let dashboard = Some("127.0.0.1:7070".parse().unwrap());
+    let mut board = Board { buyers: 4, dashboard, apis, offers: 4, ..Board::default() };
     for second in 0..95 {
         let at = Duration::from_secs(second);
         board.sales.add(at, second % 9);
@@ -67,6 +68,8 @@ fn everything_is_on_a_screen_of_80_by_24() {
     for shown in [
         " xbr-seller demo  a data market  4 buyers, 4 offers",
         "00:01:35  Ctrl-C ends\n",
+        "╭ Keys on sale ─",
+        "─ Dashboard: http://127.0.0.1:7070/ ╮\n",
         "│ demo.weather   0.2500 XBR  01010101  █████▊····   4.6 s   12 keys    48 sold │\n",
         "│ demo.wind      1.5000 XBR  02020202  used once",
         "╭ Keys sold ",

@@ -15,6 +15,9 @@ const RUSH: u16 = 64;
 
 pub(super) fn execute(args: &DemoArgs) -> Result<(), Failure> {
     let mut config = DemoConfig::load(args.config.as_deref(), &Environment::of_process())?;
+    if let Some(http) = args.http {
+        config.http = http;
+    }
     if let Some(buyers) = args.in_flight.or(args.sales.map(|_| RUSH)) {
         config.buyers = buyers.into();
     }

@@ -1,15 +1,18 @@
 //! The configuration of `xbr-seller demo`: without a file it is the bundled one.
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
+use thiserror::Error;
 use xbr_actors::ApiOptions;
 use xbr_core::Amount;
 
 use super::common::{XBR, amount, positive};
 use super::problem::ConfigError;
 use super::read::{Reader, collect};
-use super::section::{Located, Section, duration, integer, word};
+use super::section::{Located, Section, duration, integer, parsed, word};
 use super::{Environment, LogConfig, parse, read_file};
 use crate::feed::sensor::SensorKind;
 
@@ -29,12 +32,47 @@ pub struct DemoConfig {
     pub grace: Duration,
     /// What the measurements begin with, and what fails by chance.
     pub seed: u64,
+    /// Where the seller's HTTP interface, and with it the dashboard, is to be had.
+    pub http: DemoHttp,
     /// What is measured and sold.
     pub sensors: Vec<SensorConfig>,
     /// How the lines of a file are sold.
     pub feed: SourceConfig,
     /// What is logged, and how.
     pub log: LogConfig,
+}
+
+/// Where the HTTP interface of a demo is to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DemoHttp {
+    /// Where a seller has it, or at another port if somebody is there; only where somebody watches the screen.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
+    /// At this loopback address and nowhere else.
+    At(SocketAddr),
+}
+
+/// A text does not say where the interface is to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("must be an address of this machine such as 127.0.0.1:7070, auto or off")]
+pub struct DemoHttpError;
+
+impl FromStr for DemoHttp {
+    type Err = DemoHttpError;
+
+    fn from_str(text: &str) -> Result<Self, DemoHttpError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            // It has no token: nobody else may ask.
+            address => match address.parse::<SocketAddr>() {
+                Ok(address) if address.ip().is_loopback() => Ok(Self::At(address)),
+                _ => Err(DemoHttpError),
+            },
+        }
+    }
 }
 
 /// A `[[sensor]]`.
@@ -86,6 +124,7 @@ impl Reader<'_> {
         let buyers = section.required("buyers", "an integer", |node| integer(node, 1, 1024));
         let grace = section.optional("grace", duration).unwrap_or(Duration::from_secs(10));
         let seed = section.optional("seed", |node| integer(node, 0, u64::MAX)).unwrap_or(1);
+        let http = section.optional("http", parsed).unwrap_or_default();
         section.finish();
         let sensors = root.required_tables("sensor", "an array of tables, each begun with [[sensor]]");
         let sensors: Option<Vec<_>> = collect(sensors.into_iter().map(|section| self.sensor(section)));
@@ -102,6 +141,7 @@ impl Reader<'_> {
             buyers: buyers?.value,
             grace,
             seed,
+            http,
             sensors: sensors.map(|(kind, source)| SensorConfig { kind, source: source.value }).collect(),
             feed: feed.value,
             log,
@@ -125,4 +165,21 @@ impl Reader<'_> {
 
 fn api_of(source: &Located<SourceConfig>) -> Located<ApiOptions> {
     source.clone().map(|source| source.api)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dashboard_is_where_only_this_machine_gets_to() {
+        assert_eq!("auto".parse(), Ok(DemoHttp::Auto));
+        assert_eq!("off".parse(), Ok(DemoHttp::Off));
+        for good in ["127.0.0.1:7070", "[::1]:0"] {
+            assert_eq!(good.parse(), good.parse().map(DemoHttp::At).map_err(|_| DemoHttpError), "{good}");
+        }
+        for bad in ["", "on", "127.0.0.1", "7070", "0.0.0.0:7070", "192.168.0.1:7070", "localhost:7070"] {
+            assert_eq!(bad.parse::<DemoHttp>(), Err(DemoHttpError), "{bad}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The section `[http]`: the local HTTP interface of a seller.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,6 +34,29 @@ pub struct Rate {
     pub burst: NonZeroU32,
 }
 
+impl HttpConfig {
+    /// Where the interface listens unless something else is said.
+    pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7070);
+
+    /// The interface at an address, with the defaults of everything else.
+    pub fn at(listen: SocketAddr) -> Self {
+        let per_second = NonZeroU32::new(1000);
+        Self {
+            listen,
+            max_body_bytes: 1 << 20,
+            rate: per_second.map(Rate::with_default_burst),
+            request_timeout: Duration::from_secs(40),
+            max_connections: 256,
+        }
+    }
+}
+
+impl Rate {
+    fn with_default_burst(per_second: NonZeroU32) -> Self {
+        Self { per_second, burst: per_second.saturating_add(per_second.get()) }
+    }
+}
+
 impl Reader<'_> {
     /// `[http]`. Whoever can reach more than this machine's own programs needs a token.
     pub(super) fn http(&mut self, mut section: Section<'_>) -> HttpConfig {
@@ -41,7 +64,7 @@ impl Reader<'_> {
         let listen = section.located("listen", parsed::<SocketAddr>);
         let token = self.file(&mut section, "token_file");
         let max_body_bytes = section.optional("max_body_bytes", |node| integer(node, 1, 256 << 20));
-        let rate = section.optional("rate", |node| integer(node, 0, 1_000_000)).unwrap_or(1000);
+        let rate = section.optional("rate", |node| integer(node, 0, 1_000_000));
         let burst = section.optional("burst", |node| integer(node, 1, 1_000_000));
         let request_timeout = section.optional("request_timeout", positive);
         let max_connections = section.optional("max_connections", |node| integer(node, 1, 65_536));
@@ -51,16 +74,18 @@ impl Reader<'_> {
             self.check_listen(listen, token.as_ref(), before);
         }
         self.files.http_token = token;
-        let rate = NonZeroU32::new(rate).map(|per_second| Rate {
-            per_second,
-            burst: burst.and_then(NonZeroU32::new).unwrap_or(per_second.saturating_add(per_second.get())),
-        });
+        let defaults = HttpConfig::at(listen.map_or(HttpConfig::LISTEN, |listen| listen.value));
+        let rate = match rate {
+            Some(rate) => NonZeroU32::new(rate).map(Rate::with_default_burst),
+            None => defaults.rate,
+        };
+        let burst = burst.and_then(NonZeroU32::new);
         HttpConfig {
-            listen: listen.map_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 7070)), |listen| listen.value),
-            max_body_bytes: max_body_bytes.unwrap_or(1 << 20),
-            rate,
-            request_timeout: request_timeout.unwrap_or(Duration::from_secs(40)),
-            max_connections: max_connections.unwrap_or(256),
+            max_body_bytes: max_body_bytes.unwrap_or(defaults.max_body_bytes),
+            rate: rate.map(|rate| Rate { burst: burst.unwrap_or(rate.burst), ..rate }),
+            request_timeout: request_timeout.unwrap_or(defaults.request_timeout),
+            max_connections: max_connections.unwrap_or(defaults.max_connections),
+            ..defaults
         }
     }
 

@@ -29,7 +29,7 @@ mod settings;
 
 pub use bench::{BenchConfig, BenchSecrets, Extent, LoadConfig, RunningConfig, TargetConfig};
 pub use buyer::{BuyConfig, BuyerConfig, Subscription};
-pub use demo::{DemoConfig, SensorConfig, SourceConfig};
+pub use demo::{DemoConfig, DemoHttp, DemoHttpError, SensorConfig, SourceConfig};
 pub use feed::{BridgeConfig, BridgeTopic, FeedConfig, FeedSource, TcpConfig};
 pub use files::Secrets;
 pub use host::{

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub struct Board {
     pub elapsed: Duration,
     /// How many buy.
     pub buyers: usize,
+    /// Where the dashboard is, if there is one.
+    pub dashboard: Option<SocketAddr>,
     /// What is sold.
     pub apis: Vec<ApiBoard>,
     /// Keys that were sold.

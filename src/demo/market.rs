@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use xbr_actors::{
-    ApiError, ApiOptions, MarketOptions, SellerHandle, SellerOptions, SellerStatus, StartError,
+    ApiError, ApiOptions, MarketOptions, Observers, SellerHandle, SellerOptions, SellerStatus, StartError,
 };
 use xbr_core::wire::ChannelType;
 use xbr_core::{Amount, Signer};
@@ -88,7 +88,7 @@ pub struct Observed {
 }
 
 impl Market {
-    /// Opens the market: everybody has started when this resolves.
+    /// Opens the market: everybody has started when this resolves. The observers watch the seller.
     ///
     /// # Errors
     /// [`MarketError`].
@@ -96,6 +96,7 @@ impl Market {
         config: &DemoConfig,
         parties: &Parties,
         apis: Vec<ApiOptions>,
+        observers: Observers,
     ) -> Result<Self, MarketError> {
         let maker_role = Role::unrestricted(MARKET_MAKER_ROLE).disclosed();
         let realm = RealmOptions::new(REALM).role(maker_role).role(Role::unrestricted(MEMBER).disclosed());
@@ -106,7 +107,8 @@ impl Market {
 
         let market_maker = parties.maker.key.address();
         let store = Arc::new(parties.seller.store.clone());
-        let options = SellerOptions::new(market_maker, parties.seller.key.clone(), store);
+        let mut options = SellerOptions::new(market_maker, parties.seller.key.clone(), store);
+        options.observers = observers;
         let seller = SellerHandle::spawn(options, MarketOptions::new(dial(&router, MEMBER)))?;
         for api in apis {
             seller.add_api(api).await?;

@@ -7,6 +7,7 @@
 //! | [`parties`] | their keys and stores |
 //! | [`consumer`], [`source`] | who takes events, and when they are published |
 //! | [`fault`] | what fails on purpose |
+//! | [`dashboard`] | the seller's HTTP interface |
 //! | [`board`], [`view`], [`screen`] | what is shown, drawn, and where |
 //! | [`accounts`], [`summary`] | where the money went |
 
@@ -16,21 +17,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics_exporter_prometheus::BuildError;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use xbr_actors::{Rotation, SystemClock};
+use xbr_actors::{ApiOptions, Rotation, SystemClock};
 use xbr_core::cbor::Limits;
 use xbr_market::buyer::MarketError as SubscribeError;
 use xbr_wamp::{Auth, Match};
 
-use crate::config::{DemoConfig, FeedConfig, FeedSource, SourceConfig};
-use crate::feed::{self, FeedMeter, SellerOutlet};
+use crate::config::{DemoConfig, FeedConfig, FeedSource, SensorConfig, SourceConfig};
+use crate::feed::{self, FeedMeter, Feeds, SellerOutlet};
+use crate::http::ListenError;
 
 pub mod accounts;
 pub mod board;
 pub mod consumer;
+pub mod dashboard;
 pub mod fault;
 pub mod market;
 pub mod parties;
@@ -41,6 +45,7 @@ pub mod view;
 
 use board::{ApiBoard, Board, RecentEvent};
 use consumer::{Consumer, News};
+use dashboard::Dashboard;
 use fault::{FaultError, Faults};
 use market::{Market, MarketError, books};
 use parties::{Parties, PartyError};
@@ -74,6 +79,12 @@ pub enum DemoError {
     /// Nothing can be made to fail.
     #[error(transparent)]
     Fault(#[from] FaultError),
+    /// The dashboard cannot be served.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// There can be no metrics.
+    #[error("cannot count: {0}")]
+    Telemetry(#[from] BuildError),
     /// A feed cannot be read, or the terminal not be used.
     #[error("cannot use {what}: {error}")]
     Io {
@@ -119,21 +130,30 @@ pub async fn run(
     parties: &Parties,
     stop: impl Future<Output = ()>,
 ) -> Result<Summary, DemoError> {
-    let sources = sources(config, options);
-    let apis: Vec<_> = sources.iter().map(|(_, source)| source.api.clone()).collect();
+    let goods = goods(config, options);
+    let feeds: Vec<_> = goods.iter().map(|goods| goods.feed.clone()).collect();
+    let feeds = Feeds::new(&feeds, &(Arc::new(SystemClock) as _));
+    let apis: Vec<_> = goods.iter().map(|goods| goods.api.clone()).collect();
     let mut board = Board { apis: apis.iter().map(ApiBoard::new).collect(), ..Board::default() };
-    let market = Market::open(config, parties, apis).await?;
+    let dashboard = Dashboard::bind(config.http, options.display == Display::Screen).await?;
+    let observers = dashboard.as_ref().map(Dashboard::observers).unwrap_or_default();
+    let market = Market::open(config, parties, apis, observers).await?;
+    let dashboard = dashboard.map(|dashboard| dashboard.serve(&market.seller, parties, &feeds));
+    board.dashboard = dashboard.as_ref().map(|(address, _)| *address);
     let opening = books(market.observe().await?).totals();
     board.buyers = market.buyers.len();
 
     let begun = Instant::now();
-    let mut trade = Trade::begin(config, options, parties, &market, sources).await?;
+    let mut trade = Trade::begin(config, options, parties, &market, goods, &feeds).await?;
     let shown = tokio::select! {
         () = stop => Ok(()),
         shown = show(&mut board, &market, &mut trade, options, begun) => shown,
     };
     let elapsed = begun.elapsed();
     trade.end(config.grace / 2).await;
+    if let Some((_, serving)) = dashboard {
+        serving.ended(Instant::now() + config.grace / 4).await;
+    }
     let accounts = market.close(config.grace).await?;
     shown?;
     let totals = accounts.totals();
@@ -147,20 +167,44 @@ pub async fn run(
     })
 }
 
+/// Something that is sold.
+#[derive(Debug, Clone)]
+struct Goods {
+    feed: FeedConfig,
+    /// How often there is an event.
+    every: Duration,
+    api: ApiOptions,
+}
+
+impl Goods {
+    fn new(source: FeedSource, config: &SourceConfig) -> Self {
+        let SourceConfig { every, api } = config.clone();
+        let feed = FeedConfig {
+            source,
+            api_id: api.terms.api_id,
+            uri: api.terms.prefix.to_string(),
+            max_line_bytes: MAX_LINE_BYTES,
+            in_flight: IN_FLIGHT,
+            limits: Limits::default(),
+        };
+        Self { feed, every, api }
+    }
+}
+
 /// What is sold: the sensors, and the file if there is one.
-fn sources(config: &DemoConfig, options: &DemoOptions) -> Vec<(FeedSource, SourceConfig)> {
-    let sensor = |(sensor, number): (&crate::config::SensorConfig, u64)| {
+fn goods(config: &DemoConfig, options: &DemoOptions) -> Vec<Goods> {
+    let sensor = |(sensor, number): (&SensorConfig, u64)| {
         let source = FeedSource::Sensor { kind: sensor.kind, seed: config.seed.wrapping_add(number) };
-        (source, sensor.source.clone())
+        Goods::new(source, &sensor.source)
     };
-    let feed = options.feed.iter().map(|path| (FeedSource::Path(path.clone()), config.feed.clone()));
-    let mut sources: Vec<_> = config.sensors.iter().zip(0..).map(sensor).chain(feed).collect();
+    let feed = options.feed.iter().map(|path| Goods::new(FeedSource::Path(path.clone()), &config.feed));
+    let mut goods: Vec<_> = config.sensors.iter().zip(0..).map(sensor).chain(feed).collect();
     if options.sales.is_some() {
-        for (_, source) in &mut sources {
-            source.api.rotation = Rotation { count: Some(1), ..source.api.rotation };
+        for goods in &mut goods {
+            goods.api.rotation = Rotation { count: Some(1), ..goods.api.rotation };
         }
     }
-    sources
+    goods
 }
 
 /// What goes on in the market.
@@ -180,7 +224,8 @@ impl Trade {
         options: &DemoOptions,
         parties: &Parties,
         market: &Market,
-        sources: Vec<(FeedSource, SourceConfig)>,
+        goods: Vec<Goods>,
+        feeds: &Feeds,
     ) -> Result<Self, DemoError> {
         let pace = if options.sales.is_some() { Pace::OnDemand(Demand::default()) } else { Pace::Steady };
         let budget = options.sales.and_then(|sales| usize::try_from(sales).ok());
@@ -194,15 +239,15 @@ impl Trade {
             stop: watch::Sender::new(false),
             stop_feeds: watch::Sender::new(None),
         };
-        let faults = match (options.fail_permille, sources.first()) {
-            (1.., Some((_, source))) => {
+        let faults = match (options.fail_permille, goods.first()) {
+            (1.., Some(goods)) => {
                 let (dial, domain, seller) = (market.dial(), parties.domain(), &parties.seller.key);
-                let terms = &source.api.terms;
+                let terms = &goods.api.terms;
                 Some(Faults::prepare(options.fail_permille, &dial, &domain, seller, terms).await?)
             }
             _ => None,
         };
-        let topics: Vec<_> = sources.iter().map(|(_, source)| source.api.terms.prefix.to_string()).collect();
+        let topics: Vec<_> = goods.iter().map(|goods| goods.feed.uri.clone()).collect();
         for ((buyer, party), number) in market.buyers.iter().zip(&parties.buyers).zip(0..) {
             let topics = topics.iter().map(|topic| (topic.as_str(), Match::Exact));
             let consumer = Consumer {
@@ -220,8 +265,8 @@ impl Trade {
         if let Some(faults) = faults {
             trade.spawn_restarts(market, faults);
         }
-        for (source, config) in sources {
-            trade.publish(market, source, &config, pace.clone())?;
+        for (goods, meter) in goods.into_iter().zip(feeds.meters()) {
+            trade.publish(market, goods, meter.clone(), pace.clone())?;
         }
         Ok(trade)
     }
@@ -229,26 +274,18 @@ impl Trade {
     fn publish(
         &mut self,
         market: &Market,
-        source: FeedSource,
-        config: &SourceConfig,
+        goods: Goods,
+        meter: Arc<FeedMeter>,
         pace: Pace,
     ) -> Result<(), DemoError> {
-        let (api_id, uri) = (config.api.terms.api_id, config.api.terms.prefix.to_string());
-        let feed = FeedConfig {
-            source,
-            api_id,
-            uri,
-            max_line_bytes: MAX_LINE_BYTES,
-            in_flight: IN_FLIGHT,
-            limits: Limits::default(),
-        };
-        let meter = Arc::new(FeedMeter::new(&feed, Arc::new(SystemClock)));
+        let Goods { feed, every, .. } = goods;
         let mut source = feed::open(&feed, Auth::Anonymous, &meter)
             .map_err(|error| DemoError::Io { what: feed.source.to_string(), error })?;
-        source.items = pace.limit(source.items, config.every);
+        source.items = pace.limit(source.items, every);
         let (seller, stop) = (market.seller.clone(), self.stop_feeds.subscribe());
         self.feeds.spawn(async move {
-            feed::run(&feed, source, SellerOutlet { seller, api_id }, &meter, stop).await;
+            let outlet = SellerOutlet { seller, api_id: feed.api_id };
+            feed::run(&feed, source, outlet, &meter, stop).await;
         });
         Ok(())
     }
@@ -288,6 +325,10 @@ async fn show(
         Display::Screen => Some(Screen::enter().map_err(terminal)?),
         Display::Lines | Display::Nothing => None,
     };
+    if let (None, Some(address)) = (&screen, board.dashboard) {
+        // Beside the lines, which are for programs too.
+        writeln!(io::stderr(), "the dashboard is at http://{address}/").map_err(terminal)?;
+    }
     let mut frames = interval(if screen.is_some() { FRAME } else { LINE });
     frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while options.sales.is_none_or(|sales| board.sales.total() < sales) {

@@ -98,7 +98,12 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, board: &Board, theme: Theme) {
 
 fn draw_keys(frame: &mut Frame<'_>, area: Rect, board: &Board, theme: Theme) {
     let lines: Vec<_> = board.apis.iter().map(|api| key_line(api, board.elapsed, theme)).collect();
-    frame.render_widget(Paragraph::new(lines).block(panel("Keys on sale", theme)), area);
+    let mut block = panel("Keys on sale", theme);
+    if let Some(address) = board.dashboard {
+        let link = Span::styled(format!(" Dashboard: http://{address}/ "), theme.key());
+        block = block.title(Line::from(link).alignment(Alignment::Right));
+    }
+    frame.render_widget(Paragraph::new(lines).block(block), area);
 }
 
 fn key_line(api: &ApiBoard, elapsed: Duration, theme: Theme) -> Line<'static> {
