@@ -17,7 +17,7 @@ fn what_is_refused_says_so_with_a_status_and_a_code() {
         post("/v1/apis").json(&format!(r#"{{"id":"{unknown}","prefix":"a","price":"1","count":1{change}}}"#))
     };
     let table: Vec<(Request, u16, &str)> = vec![
-        (get("/"), 404, NO_PATH),
+        (get("/v1"), 404, NO_PATH),
         (get("/v2/state"), 404, NO_PATH),
         (post("/v1/state"), 405, NO_PATH),
         (request("PUT", &api("")), 405, NO_PATH),

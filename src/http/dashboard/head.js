@@ -20,7 +20,7 @@ export function drawHead() {
   const [text, tone] = STATES[seller.state] ?? [seller.state, "warn"];
   tell(at("seller-state"), text, tone);
   say(at("who"), `${brief(seller.address)} sells through market maker ${brief(seller.market_maker)}`);
-  at("who").title = `Seller ${seller.address}, market maker ${seller.market_maker}`;
+  say(at("parties"), `Seller ${seller.address}, market maker ${seller.market_maker}`);
   say(at("about"), `xbr-seller ${seller.version}, running since ${whenShown(millis(seller.started))}`);
   drawAlarms(alarms());
 }
