@@ -105,7 +105,9 @@ class Card {
     tell(this.pill, ...standing(api));
     say(this.key, api.key ? brief(api.key.key_id) : "none");
     this.key.title = api.key?.key_id ?? "";
-    say(this.next, api.next_key ? `next ${brief(api.next_key.key_id)}, offered already` : "");
+    // There is a line in any case: the page does not jump with each key.
+    const next = api.next_key ? `${brief(api.next_key.key_id)}, offered already` : "not made yet";
+    say(this.next, `Next key ${next}`);
     const facts = [counted(api.rotations, "key") + " so far"];
     if (api.unoffered > 0) facts.push(`${api.unoffered} to be offered`);
     if (api.failed_offers > 0) facts.push(`${counted(api.failed_offers, "offer")} failed`);

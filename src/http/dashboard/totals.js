@@ -55,7 +55,7 @@ function drawLatency() {
   const quantile = (share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
   say(at("latency"), latency(quantile(0.5)));
   const [p95, most] = [latency(quantile(0.95)), latency(sorted.at(-1))];
-  say(at("latency-more"), `${counted(sorted.length, "sale")} · 95 % in ${p95} · most ${most}`);
+  say(at("latency-more"), `${counted(sorted.length, "sale")} · 95 % in ${p95} · max ${most}`);
   drawLine(latencies.slice(-SHOWN));
 }
 
