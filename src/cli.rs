@@ -96,8 +96,7 @@ pub struct RunArgs {
 /// What the help of `demo` ends with.
 const DEMO_EPILOGUE: &str = "\
 Examples:
-  xbr-seller demo                          watch keys rotate and be sold, in a browser too; Ctrl-C shows the
-                                           accounts
+  xbr-seller demo                          watch it here and in a browser; Ctrl-C shows the accounts
   xbr-seller demo --feed prices.jsonl      sell the lines of a file of yours as well
   xbr-seller demo --dir market             keep keys and stores: the next time everybody goes on from there
   xbr-seller demo --sales 10000 --json     how fast is it? one JSON object at the end
