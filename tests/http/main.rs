@@ -14,7 +14,8 @@ mod client;
 mod description;
 mod errors;
 mod events;
-mod guide;
 mod lists;
 mod payloads;
+#[path = "../support/programs.rs"]
+mod programs;
 mod world;
