@@ -16,8 +16,8 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use xbr_actors::{Clock as _, SellerHandle, SellerStatus, SystemClock};
-use xbr_core::Address;
 use xbr_core::cbor::Limits;
+use xbr_core::{Address, ApiId};
 use xbr_store::SqliteStore;
 
 use crate::config::HttpConfig;
@@ -25,6 +25,7 @@ use crate::feed::Feeds;
 
 mod apis;
 mod body;
+pub mod client;
 mod events;
 mod guard;
 mod happening;
@@ -40,8 +41,8 @@ mod shape;
 pub use events::{Watched, Watcher};
 
 use body::{Bounds, JSON, typed};
-use events::Events;
-use guard::Guard;
+use events::{Asked, Events, Hub};
+use guard::{Guard, Token};
 use idempotency::Idempotency;
 use problem::{Kind, Problem};
 
@@ -87,7 +88,33 @@ pub fn watch() -> (Watcher, Watched) {
 pub struct Interface {
     listener: TcpListener,
     config: HttpConfig,
-    token: Option<SecretString>,
+    token: Token,
+    events: Events,
+    asked: Asked,
+}
+
+/// What the rest of the service tells the interface while it serves.
+#[derive(Debug, Clone)]
+pub struct Control {
+    token: Token,
+    events: Events,
+}
+
+impl Control {
+    /// Whether clients have to send this token.
+    pub fn has_token(&self, token: &SecretString) -> bool {
+        self.token.is(token)
+    }
+
+    /// Lets clients send this token, and no other, from the next request on.
+    pub fn set_token(&self, token: SecretString) {
+        self.token.replace(token);
+    }
+
+    /// Tells those who read the events that an API has changed: `change` is what, as `docs/http.md` names it.
+    pub async fn api_changed(&self, api_id: ApiId, change: &str) {
+        self.events.tell_api(api_id, change).await;
+    }
 }
 
 /// What the handlers share.
@@ -127,22 +154,29 @@ impl Interface {
         let listener = TcpListener::bind(listen).await.map_err(|error| ListenError { listen, error })?;
         let address = listener.local_addr().map_err(|error| ListenError { listen, error })?;
         tracing::info!(%address, token = token.is_some(), "the HTTP interface listens");
-        Ok(Self { listener, config, token })
+        let (events, asked) = Events::channel();
+        Ok(Self { listener, config, token: Token::new(token), events, asked })
+    }
+
+    /// For those who have something to tell it while it serves.
+    pub fn control(&self) -> Control {
+        Control { token: self.token.clone(), events: self.events.clone() }
     }
 
     /// Serves until `stop` is true, and then until the answers that are under way are given.
     pub async fn serve(self, parts: Parts, stop: watch::Receiver<bool>) {
         let HttpConfig { request_timeout, max_connections, max_body_bytes, rate, .. } = self.config;
         let started_ns = SystemClock.now_ns();
-        let (events, hub) = Events::new(parts.seller.clone(), parts.feeds.clone(), parts.watched, started_ns);
+        let (seller, feeds) = (parts.seller.clone(), parts.feeds.clone());
+        let hub = Hub::new(seller, feeds, parts.watched, self.asked, started_ns);
         let app = Arc::new(Shared {
             seller: parts.seller,
             store: parts.store,
             feeds: parts.feeds,
-            events,
+            events: self.events,
             market_maker: parts.market_maker,
             bounds: Bounds { max_body_bytes, limits: parts.limits, timeout: request_timeout },
-            idempotency: Idempotency::spawn(),
+            idempotency: Idempotency::spawn(self.config.idempotency_keys),
             started_ns,
         });
         let guard = Arc::new(Guard::new(self.token, rate, request_timeout));
