@@ -5,13 +5,14 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use futures_util::FutureExt;
-use futures_util::future::join_all;
+use futures_util::future::{LocalBoxFuture, join_all};
 use support::{
-    API, CHANNEL, StoppedClock, buyer, close, guarded, guarded_close, sale, sale_on, seller_key, state,
-    terms_of,
+    API, CHANNEL, StoppedClock, buyer, close, guarded, guarded_close, pause_time, sale, sale_on, seller_key,
+    state, terms_of,
 };
 use tokio::sync::oneshot;
 use tracing::Span;
@@ -23,7 +24,7 @@ use xbr_core::channel::{Channel, ChannelState, Reconcile, Reconciliation};
 use xbr_core::reject::{ArgumentError, CloseReject, SaleReject};
 use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
 use xbr_core::{Amount, ChannelId, ChannelSeq, DataKey, Eip712, KeyId, Signer};
-use xbr_store::{Fault, MemoryStore, Store, Write};
+use xbr_store::{Fault, JournalEntry, MemoryStore, Operation, Store, Write};
 
 const KEY: KeyId = KeyId::new([0x5e; 16]);
 const PRICE: u64 = 35;
@@ -76,17 +77,42 @@ fn commit(ledger: &Addr<ChannelLedger>, request: &SellRequest) -> impl Future<Ou
     async move { guarded(channel_id, answer.await.unwrap().map(|sold| sold.receipt)) }
 }
 
-async fn commit_close(
+fn commit_close(
     ledger: &Addr<ChannelLedger>,
     request: &CloseRequest,
-) -> Result<CloseReceipt, CloseReject> {
+) -> impl Future<Output = Result<CloseReceipt, CloseReject>> + use<> {
     let message = terms_of(CHANNEL).state(request.channel_seq, request.balance, request.is_final);
     let prepared = PreparedClose {
         signed: message.recover(&request.signature).is_ok_and(|signer| signer == request.market_maker),
         signature: message.sign(&*seller_key()).unwrap(),
     };
     let preparing = std::future::ready(Ok(prepared)).boxed();
-    guarded_close(ledger.send(CommitClose { request: request.clone(), preparing }).await.unwrap())
+    let answer = ledger.send(CommitClose { request: request.clone(), preparing });
+    async move { guarded_close(answer.await.unwrap()) }
+}
+
+/// A sale that is prepared when the gate opens.
+fn commit_gated(
+    ledger: &Addr<ChannelLedger>,
+    request: &SellRequest,
+) -> (oneshot::Sender<()>, impl Future<Output = SaleAnswer> + use<>) {
+    let (gate, opened) = oneshot::channel();
+    let prepared = prepared(request);
+    let preparing = async { opened.await.map(|()| prepared).map_err(|_| SaleReject::NoSuchKey) }.boxed();
+    let answer = ledger.send(CommitSale { request: request.clone(), preparing });
+    let channel_id = request.channel_id;
+    (gate, async move { guarded(channel_id, answer.await.unwrap().map(|sold| sold.receipt)) })
+}
+
+/// What was written about channels, in order.
+fn written(store: &MemoryStore) -> Vec<String> {
+    let told = |entry: JournalEntry| match entry.operation {
+        Operation::Write(Write::CommitSale(record)) => Some(format!("sale {}", record.state.seq.value())),
+        Operation::Write(Write::CommitClose(record)) => Some(format!("close {}", record.state.seq.value())),
+        Operation::Write(Write::NoteComparison { .. }) => Some("alarm".to_owned()),
+        _ => None,
+    };
+    store.journal().into_iter().filter_map(told).collect()
 }
 
 /// The n-th sale of a channel that began at seq 1 with 1000 XBR.
@@ -112,26 +138,15 @@ fn unavailable<T>(answer: &Result<T, SaleReject>) -> bool {
 async fn sales_are_judged_in_order_of_arrival_however_long_their_preparation_takes() {
     let ledger = ledger(&MemoryStore::new()).await;
     let requests: Vec<_> = (1..=3).map(nth).collect();
-    let mut gates = Vec::new();
-    let answers: Vec<_> = requests
-        .iter()
-        .map(|request| {
-            let (gate, opened) = oneshot::channel();
-            gates.push(gate);
-            let prepared = prepared(request);
-            let preparing =
-                async { opened.await.map(|()| prepared).map_err(|_| SaleReject::NoSuchKey) }.boxed();
-            ledger.send(CommitSale { request: request.clone(), preparing })
-        })
-        .collect();
+    let (gates, answers): (Vec<_>, Vec<_>) =
+        requests.iter().map(|request| commit_gated(&ledger, request)).unzip();
     settle().await;
     for gate in gates.into_iter().rev() {
         gate.send(()).unwrap();
         settle().await;
     }
     for (answer, request) in join_all(answers).await.into_iter().zip(&requests) {
-        let answer = answer.unwrap().map(|sold| sold.receipt);
-        assert_eq!(guarded(CHANNEL, answer).unwrap().channel_seq, request.channel_seq);
+        assert_eq!(answer.unwrap().channel_seq, request.channel_seq);
     }
     assert_eq!(status(&ledger).await.channel.sales, 3);
 }
@@ -164,6 +179,61 @@ async fn nothing_is_answered_before_it_is_durable() {
     settle().await;
     assert_eq!(status(&ledger).await.in_flight, Amount::ZERO);
     assert!(store.sale(CHANNEL, ChannelSeq::new(2)).await.unwrap().is_some());
+}
+
+#[actix_rt::test]
+async fn a_decided_sale_is_stored_with_those_behind_it_and_waits_for_them_but_not_for_long() {
+    pause_time();
+    let store = MemoryStore::new();
+    let ledger = ledger(&store).await;
+    let first = commit(&ledger, &nth(1));
+    let (gate, second) = commit_gated(&ledger, &nth(2));
+    settle().await;
+    assert!(written(&store).is_empty(), "it waits for the second");
+    gate.send(()).unwrap();
+    settle().await;
+    assert_eq!(written(&store), ["sale 2", "sale 3"]);
+    assert!(first.await.is_ok() && second.await.is_ok());
+    let third = commit(&ledger, &nth(3));
+    let (_gate, _fourth) = commit_gated(&ledger, &nth(4));
+    settle().await;
+    assert_eq!(written(&store).len(), 2);
+    // Time goes on when there is nothing else to do.
+    let began = tokio::time::Instant::now();
+    assert!(third.await.is_ok(), "the fourth is never prepared");
+    assert!(began.elapsed() <= Duration::from_millis(3), "{:?}", began.elapsed());
+}
+
+#[actix_rt::test]
+async fn a_decided_sale_that_waits_is_stored_before_whatever_else_becomes_of_its_channel() {
+    pause_time();
+    let at_its_end = close(nth(1).state(), true);
+    let behind_it = sale(KEY, state(3, 1000), PRICE);
+    type Next<'a> = &'a dyn Fn(&Addr<ChannelLedger>) -> LocalBoxFuture<'static, ()>;
+    let next: [(Next<'_>, &[&str]); 3] = [
+        (
+            &|ledger| commit_close(ledger, &at_its_end).map(|answer| drop(answer.unwrap())).boxed_local(),
+            &["sale 2", "close 2"],
+        ),
+        (&|ledger| commit(ledger, &nth(1)).map(|answer| drop(answer.unwrap())).boxed_local(), &["sale 2"]),
+        (
+            &|ledger| commit(ledger, &behind_it).map(|answer| drop(answer.unwrap_err())).boxed_local(),
+            &["sale 2", "alarm"],
+        ),
+    ];
+    for (next, expected) in next {
+        let store = MemoryStore::new();
+        let ledger = ledger(&store).await;
+        let began = tokio::time::Instant::now();
+        let first = commit(&ledger, &nth(1));
+        let next = next(&ledger);
+        let (_gate, _waits) = commit_gated(&ledger, &nth(2));
+        assert!(first.await.is_ok());
+        next.await;
+        settle().await;
+        assert_eq!(written(&store), expected);
+        assert_eq!(began.elapsed(), Duration::ZERO, "nothing was waited for");
+    }
 }
 
 #[actix_rt::test]

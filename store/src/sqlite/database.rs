@@ -1,6 +1,8 @@
 //! A connection with the statements of a store. Whoever owns one decides on its transactions.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::num::NonZeroU64;
 
 use rusqlite::types::{Value, ValueRef};
@@ -8,12 +10,13 @@ use rusqlite::{Connection, Params, params, params_from_iter};
 use xbr_core::channel::{Channel, ChannelState, CloseRecord, OwnClose, SaleRecord};
 use xbr_core::{ApiId, ChannelId, ChannelSeq, KeyId};
 
+use super::books::Books;
 use super::check::{self, Verdict};
 use super::columns::{self, Columns};
 use super::rows::{StrictRow, corrupt, database_error};
 use super::vault::Vault;
 use crate::kill_point::Step;
-use crate::operation::{channel_problem, refused, standing, takes_close, takes_sale};
+use crate::operation::{channel_problem, refused, standing, takes_close};
 use crate::{Evidence, KeyFilter, KeyInfo, KeyLookup, KeyRecord, StoreError, Write};
 
 #[derive(Debug)]
@@ -21,11 +24,18 @@ pub(super) struct Database {
     connection: Connection,
     vault: Vault,
     verdict: Verdict,
+    pub(super) books: Books,
+    /// Statements that write a row, by table and by what they do: each is put together once.
+    statements: RefCell<HashMap<(&'static str, &'static str), String>>,
 }
+
+/// What a statement does that replaces a row.
+const REPLACE: &str = "UPDATE";
 
 impl Database {
     pub(super) fn new(connection: Connection, vault: Vault, verdict: Verdict) -> Self {
-        Self { connection, vault, verdict }
+        let (books, statements) = (Books::default(), RefCell::default());
+        Self { connection, vault, verdict, books, statements }
     }
 
     /// Whether no transaction is open.
@@ -181,13 +191,6 @@ impl Database {
         Ok(())
     }
 
-    fn commit_sale(&self, record: &SaleRecord) -> Result<(), StoreError> {
-        let mut channel = takes_sale(self.channel(record.channel_id)?, record)?;
-        channel.apply_sale(record);
-        self.insert("sale", columns::sale(record)?, "")?;
-        self.update_channel(&channel)
-    }
-
     fn commit_close(&self, record: &CloseRecord) -> Result<(), StoreError> {
         let mut channel = takes_close(self.channel(record.channel_id)?, record)?;
         channel.apply_close(record);
@@ -254,7 +257,7 @@ impl Database {
         self.update("data_key", columns)
     }
 
-    fn channel(&self, channel_id: ChannelId) -> Result<Option<Channel>, StoreError> {
+    pub(super) fn channel(&self, channel_id: ChannelId) -> Result<Option<Channel>, StoreError> {
         let sql = "SELECT * FROM channel WHERE channel_id = ?1";
         let channel = self.one(sql, params![channel_id.as_bytes()], "channel", |row| row.channel())?;
         channel.map(|channel| self.whole(channel)).transpose()
@@ -303,17 +306,25 @@ impl Database {
     }
 
     /// Adds a row with its code; how many were added. `conflict` is the clause for one that is there already.
-    fn insert(&self, table: &str, mut row: Columns, conflict: &str) -> Result<usize, StoreError> {
+    pub(super) fn insert(
+        &self,
+        table: &'static str,
+        mut row: Columns,
+        conflict: &'static str,
+    ) -> Result<usize, StoreError> {
         self.authenticate(table, &mut row);
-        let names: Vec<_> = row.iter().map(|(name, _)| name.as_ref()).collect();
-        let marks: Vec<_> = (1..=row.len()).map(|number| format!("?{number}")).collect();
-        let (names, marks) = (names.join(", "), marks.join(", "));
-        let sql = format!("INSERT INTO {table} ({names}) VALUES ({marks}) {conflict}");
-        self.execute(&sql, params_from_iter(row.into_iter().map(|(_, value)| value)))
+        let mut statements = self.statements.borrow_mut();
+        let sql = statements.entry((table, conflict)).or_insert_with(|| {
+            let names: Vec<_> = row.iter().map(|(name, _)| name.as_ref()).collect();
+            let marks: Vec<_> = (1..=row.len()).map(|number| format!("?{number}")).collect();
+            let (names, marks) = (names.join(", "), marks.join(", "));
+            format!("INSERT INTO {table} ({names}) VALUES ({marks}) {conflict}")
+        });
+        self.execute(sql, params_from_iter(row.into_iter().map(|(_, value)| value)))
     }
 
     /// Adds a row with its code, or replaces the one with the same first column.
-    fn put(&self, table: &str, row: Columns) -> Result<(), StoreError> {
+    fn put(&self, table: &'static str, row: Columns) -> Result<(), StoreError> {
         match self.insert(table, row.clone(), "ON CONFLICT DO NOTHING")? {
             0 => self.update(table, row),
             _ => Ok(()),
@@ -321,13 +332,17 @@ impl Database {
     }
 
     /// Replaces the row with the same first column, and its code.
-    fn update(&self, table: &str, mut row: Columns) -> Result<(), StoreError> {
+    fn update(&self, table: &'static str, mut row: Columns) -> Result<(), StoreError> {
         self.authenticate(table, &mut row);
-        let set = |(number, (name, _)): (usize, &(Cow<'_, str>, Value))| format!("{name} = ?{}", number + 1);
         let Some((first, _)) = row.first() else { return Ok(()) };
-        let assignments: Vec<_> = row.iter().enumerate().skip(1).map(set).collect();
-        let sql = format!("UPDATE {table} SET {} WHERE {first} = ?1", assignments.join(", "));
-        self.execute(&sql, params_from_iter(row.into_iter().map(|(_, value)| value))).map(|_| ())
+        let mut statements = self.statements.borrow_mut();
+        let sql = statements.entry((table, REPLACE)).or_insert_with(|| {
+            let set =
+                |(number, (name, _)): (usize, &(Cow<'_, str>, Value))| format!("{name} = ?{}", number + 1);
+            let assignments: Vec<_> = row.iter().enumerate().skip(1).map(set).collect();
+            format!("UPDATE {table} SET {} WHERE {first} = ?1", assignments.join(", "))
+        });
+        self.execute(sql, params_from_iter(row.into_iter().map(|(_, value)| value))).map(|_| ())
     }
 
     fn authenticate(&self, table: &str, row: &mut Columns) {

@@ -20,7 +20,7 @@ use xbr_core::{ApiId, ChannelId, ChannelSeq, KeyId};
 
 use self::check::Verdict;
 use self::database::Database;
-use self::job::{Job, job};
+use self::job::{Job, Reach, job};
 use self::pending::Pending;
 use self::vault::Vault;
 use self::writer::{Command, Watch, Writer};
@@ -30,6 +30,7 @@ use crate::{
 };
 
 mod backup;
+mod books;
 mod check;
 mod columns;
 mod database;
@@ -133,7 +134,7 @@ impl SqliteStore {
         &self,
         work: impl FnOnce(&Database) -> Result<T, StoreError> + Send + 'static,
     ) -> StoreFuture<T> {
-        let (job, answer) = job(None, StoreError::Closed, work);
+        let (job, answer) = job(None, Reach::Any, StoreError::Closed, work);
         ask(&self.lister, job);
         answer
     }
@@ -141,7 +142,7 @@ impl SqliteStore {
     fn write(&self, write: Write) -> StoreFuture<()> {
         let ticket = write.subject().map(|subject| self.pending.enter(subject));
         let lost = StoreError::Unknown { reason: "the thread of the store ended".to_owned() };
-        let (job, answer) = job(ticket, lost, move |database| database.apply(&write));
+        let (job, answer) = job(ticket, write.reach(), lost, move |database| database.apply(&write));
         self.queue(job);
         answer
     }
@@ -152,7 +153,7 @@ impl SqliteStore {
         read: Read,
         work: impl FnOnce(&Database) -> Result<T, StoreError> + Send + 'static,
     ) -> StoreFuture<T> {
-        let (job, answer) = job(None, StoreError::Closed, work);
+        let (job, answer) = job(None, read.reach(), StoreError::Closed, work);
         if read.subject().is_some_and(|subject| self.pending.is_clear(subject)) {
             ask(&self.reader, job);
         } else {
@@ -238,7 +239,7 @@ impl Store for SqliteStore {
 
     fn flush(&self) -> StoreFuture<()> {
         let writes = self.read(Read::Flush, |_| Ok(()));
-        let (job, look_ups) = job(None, StoreError::Closed, |_| Ok(()));
+        let (job, look_ups) = job(None, Reach::Any, StoreError::Closed, |_| Ok(()));
         ask(&self.reader, job);
         Box::pin(async move {
             writes.await?;

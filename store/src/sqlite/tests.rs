@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use xbr_core::payload::DataKey;
 use xbr_core::{Amount, ApiId, KeyId};
 
-use super::job::job;
+use super::job::{Reach, job};
 use super::rows::database_error;
 use super::vault::Vault;
 use super::{SqliteStore, connect, create, lock, schema, start};
@@ -54,7 +54,7 @@ impl Rig {
     fn block_writer(&self) -> mpsc::Sender<()> {
         let (release, released) = mpsc::channel();
         let (entered, blocked) = mpsc::channel();
-        let (job, _) = job(None, StoreError::Closed, move |_| {
+        let (job, _) = job(None, Reach::Any, StoreError::Closed, move |_| {
             entered.send(()).map_err(|_| refused("the test has gone"))?;
             // Ends with an error when the test drops its side.
             let _released: Result<(), _> = released.recv();
@@ -148,7 +148,7 @@ async fn a_commit_that_never_began_is_refused_for_the_whole_round() {
     let blocked = rig.block_writer();
     let bystander = rig.store.insert_key(key(1));
     // A foreign key that is checked at the commit, which then leaves the transaction open.
-    let (job, orphan) = job(None, StoreError::Closed, |database| {
+    let (job, orphan) = job(None, Reach::Any, StoreError::Closed, |database| {
         database.control("PRAGMA defer_foreign_keys = ON")?;
         database.control(
             "INSERT INTO channel_close
@@ -168,7 +168,7 @@ async fn a_transaction_that_the_database_gave_up_is_refused_for_the_whole_round(
     let rig = rig();
     let blocked = rig.block_writer();
     let before = rig.store.insert_key(key(1));
-    let (job, given_up) = job(None, StoreError::Closed, |database| {
+    let (job, given_up) = job(None, Reach::Any, StoreError::Closed, |database| {
         database.control("ROLLBACK")?;
         Err::<(), _>(refused("disk full"))
     });

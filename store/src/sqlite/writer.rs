@@ -3,8 +3,8 @@
 //! was under way, and a lone write waits for nobody. Nothing of it survives a restart but what it has
 //! committed.
 //!
-//! Each job runs in a savepoint of its own, so that one that is refused leaves nothing behind and harms no
-//! other.
+//! One that is refused leaves nothing behind and harms no other: a job that writes more than a row runs in a savepoint
+//! of its own.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::database::Database;
-use super::job::Job;
+use super::job::{Job, Reach};
 use super::pending::Pending;
 use super::reader;
 use crate::operation::refused;
@@ -99,23 +99,41 @@ impl Writer {
         self.settle()?;
         self.database.control("BEGIN IMMEDIATE")?;
         for job in round {
-            self.step(job.as_mut()).inspect_err(|_| self.roll_back())?;
+            self.step(job.as_mut()).inspect_err(|_| self.abandon())?;
         }
+        self.database.write_books().inspect_err(|_| self.abandon())?;
         self.commit()
     }
 
-    /// SQLite may roll the whole transaction back when a statement fails, for want of space for instance.
-    /// Then the savepoint is gone and the round is at an end; since COMMIT was never reached, nothing of it
-    /// is durable.
     fn step(&self, job: &mut dyn Job) -> Result<(), StoreError> {
+        match job.reach() {
+            Reach::Sale | Reach::Row => {
+                if job.run(&self.database) {
+                    return Ok(());
+                }
+                self.is_open()
+            }
+            Reach::Any => self.step_in_savepoint(job),
+        }
+    }
+
+    fn step_in_savepoint(&self, job: &mut dyn Job) -> Result<(), StoreError> {
+        self.database.close_books()?;
         self.database.control("SAVEPOINT job")?;
         if !job.run(&self.database) {
-            if self.database.is_idle() {
-                return Err(refused("the database rolled the transaction back"));
-            }
+            self.is_open()?;
             self.database.control("ROLLBACK TO job")?;
         }
         self.database.control("RELEASE job")
+    }
+
+    /// SQLite may roll the whole transaction back when a statement fails, for want of space for instance.
+    /// Then the round is at an end; since COMMIT was never reached, nothing of it is durable.
+    fn is_open(&self) -> Result<(), StoreError> {
+        if self.database.is_idle() {
+            return Err(refused("the database rolled the transaction back"));
+        }
+        Ok(())
     }
 
     /// A COMMIT that leaves the transaction open has not begun to write its end: it is rolled back, and
@@ -124,14 +142,20 @@ impl Writer {
     fn commit(&self) -> Result<(), StoreError> {
         let Err(error) = self.database.control("COMMIT") else { return Ok(()) };
         if self.database.is_idle() {
+            self.database.books.forget();
             self.pending.set_unsettled(true);
             return Err(match error {
                 StoreError::Refused { reason } => StoreError::Unknown { reason },
                 other => StoreError::Unknown { reason: other.to_string() },
             });
         }
-        self.roll_back();
+        self.abandon();
         Err(error)
+    }
+
+    fn abandon(&self) {
+        self.database.books.forget();
+        self.roll_back();
     }
 
     fn roll_back(&self) {
