@@ -26,8 +26,11 @@ const ALL: [&str; 10] = [
 
 const DOCTOR: [&str; 4] = ["doctor", "--config", "seller.toml", "--json"];
 
+/// An environment variable: its name and its value.
+type Variable<'a> = (&'a str, &'a str);
+
 /// Name and outcome of each check, and all that is said.
-fn examine(world: &World, variables: &[(&str, &str)]) -> (Vec<(String, String)>, String, Option<i32>) {
+fn examine(world: &World, variables: &[Variable<'_>]) -> (Vec<(String, String)>, String, Option<i32>) {
     let output = world.command(&DOCTOR).envs(variables.iter().copied()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let found: Value = serde_json::from_str(&text).unwrap();
@@ -136,7 +139,7 @@ fn what_is_wrong_with_the_http_interface_is_found() {
     let (listen, token) = ("XBR_SELLER__HTTP__LISTEN", "XBR_SELLER__HTTP__TOKEN_FILE");
     let key = "XBR_SELLER__SELLER__KEY_FILE";
     // The variables, what is said, and whether it is a fault.
-    let table: [(&[(&str, &str)], &str, bool); 9] = [
+    let table: [(&[Variable<'_>], &str, bool); 9] = [
         (&[], "127.0.0.1:0 is free; for programs of this machine", false),
         (&[(token, "token")], "127.0.0.1:0 is free; with a token", false),
         (&[(listen, &own)], "the service answers at", false),
