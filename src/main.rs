@@ -3,7 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use xbr_seller::{cli::Cli, commands};
+
+/// What one thread allocates and another frees, as every message between actors, is cheap with it.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     match commands::execute(Cli::parse()) {

@@ -6,8 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 use serde_json::json;
 use xbr_benches::{archive, rotate, sell, wrap};
+
+/// That of the program.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Measures one scenario and prints its figures as a line of JSON.
 #[derive(Debug, Parser)]
