@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use axum::body::HttpBody as _;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -47,7 +48,7 @@ impl Token {
 pub(super) struct Guard {
     token: Token,
     bucket: Bucket,
-    /// How long an answer may take to begin.
+    /// How long a body may take to arrive, and then an answer to begin.
     timeout: Duration,
 }
 
@@ -76,7 +77,9 @@ pub(super) async fn guard(
     next: Next,
 ) -> Result<Response, Problem> {
     guard.check(&request)?;
-    tokio::time::timeout(guard.timeout, next.run(request)).await.map_err(|_| {
+    // A body may take as long to arrive, and its answer as long after that.
+    let parts = if request.body().is_end_stream() { 1 } else { 2 };
+    tokio::time::timeout(guard.timeout.saturating_mul(parts), next.run(request)).await.map_err(|_| {
         Problem::new(
             Kind::OutcomeUnknown,
             "no answer within http.request_timeout; it may be done all the same",
