@@ -29,6 +29,8 @@ pub mod signer;
 pub mod value;
 pub mod wire;
 
+mod append;
+
 pub use amount::Amount;
 pub use eip712::Eip712;
 pub use ids::{

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use cbor4ii::core::enc::{Encode, Write};
 use cbor4ii::core::types;
 
+use crate::append::append;
 use crate::value::Value;
 
 /// Maps up to this size are searched for repeated keys pair by pair, larger ones by sorting.
@@ -102,7 +103,7 @@ impl Write for Sink<'_> {
 
     #[inline]
     fn push(&mut self, input: &[u8]) -> Result<(), Infallible> {
-        self.0.extend_from_slice(input);
+        append(self.0, input);
         Ok(())
     }
 }

@@ -19,6 +19,7 @@ use super::{
     Entropy, KeyError, MAC_LEN, NONCE_LEN, OpenError, RecoverError, SEALED_BOX_OVERHEAD, SECRETBOX_OVERHEAD,
     SealError, SignError, UserspaceEntropy, checked_parts, signature_from_parts, split_box,
 };
+use crate::append::append;
 use crate::ids::{BuyerKey, Signature};
 
 /// From this size on, growing the vector in place is cheaper than copying it into another one.
@@ -45,7 +46,7 @@ pub fn secretbox_seal(key: &[u8; 32], nonce: &[u8; NONCE_LEN], plaintext: &[u8])
     }
     let mut out = Vec::with_capacity(SECRETBOX_OVERHEAD + plaintext.len());
     out.extend_from_slice(nonce);
-    out.extend_from_slice(&sealed);
+    append(&mut out, &sealed);
     out
 }
 

@@ -15,6 +15,7 @@ use super::{
     KeyError, MAC_LEN, NONCE_LEN, OpenError, RecoverError, SEALED_BOX_OVERHEAD, SECRETBOX_OVERHEAD,
     SealError, SignError, checked_parts, is_low_order, signature_from_parts, split_box,
 };
+use crate::append::append;
 use crate::ids::{BuyerKey, Signature};
 
 /// Encrypts with XSalsa20-Poly1305: nonce (24), tag (16), ciphertext. A nonce must never serve twice for a
@@ -22,7 +23,7 @@ use crate::ids::{BuyerKey, Signature};
 pub fn secretbox_seal(key: &[u8; 32], nonce: &[u8; NONCE_LEN], plaintext: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(SECRETBOX_OVERHEAD + plaintext.len());
     out.extend_from_slice(&[0; SECRETBOX_OVERHEAD]);
-    out.extend_from_slice(plaintext);
+    append(&mut out, plaintext);
     seal_in_place(key, nonce, &mut out);
     out
 }
