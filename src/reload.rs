@@ -1,19 +1,20 @@
 //! Reading the configuration again while the service runs (SIGHUP): what changed in the file is applied, all of it or
 //! nothing. What was changed over the HTTP interface and not in the file stays as it is.
 //!
-//! APIs come and go, and prices and limits change. Everything else is what the service began with: to change it, the
+//! APIs come and go, and prices, limits and the token of the HTTP interface change. Everything else is what the service began with: to change it, the
 //! service has to be restarted, and a reload that asks for it is refused with the names of the keys.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use thiserror::Error;
 use xbr_actors::{ApiError, ApiOptions, SellerHandle, SellerLimits};
 use xbr_core::{Amount, ApiId, Signer as _};
 use xbr_wamp::Auth;
 
 use crate::config::{Config, ConfigError, Environment, Secrets};
+use crate::http::Control;
 
 /// Where the configuration came from.
 #[derive(Debug, Clone)]
@@ -56,37 +57,48 @@ struct Changes {
     removed: Vec<ApiId>,
     prices: Vec<(ApiId, Amount)>,
     limits: Option<SellerLimits>,
+    /// What clients of the HTTP interface have to send from now on.
+    token: Option<SecretString>,
     /// Something that only this service itself goes by.
     grace: bool,
 }
 
 impl Changes {
     fn is_nothing(&self) -> bool {
-        let Self { added, removed, prices, limits, grace } = self;
-        added.is_empty() && removed.is_empty() && prices.is_empty() && limits.is_none() && !grace
+        let Self { added, removed, prices, limits, token, grace } = self;
+        let no_api = added.is_empty() && removed.is_empty() && prices.is_empty();
+        no_api && limits.is_none() && token.is_none() && !grace
     }
 }
 
-/// Reads the configuration again and applies what changed since `running`, which is the new one then. What was applied is
-/// in the log.
+/// What a service has that can change, or has to be told of it.
+#[derive(Debug)]
+pub struct Running<'a> {
+    /// Its configuration.
+    pub config: &'a mut Config,
+    /// What it joined the market's realm with.
+    pub auth: &'a Auth,
+    /// Who sells.
+    pub seller: &'a SellerHandle,
+    /// Its HTTP interface, if there is one.
+    pub http: Option<&'a Control>,
+}
+
+/// Reads the configuration again and applies what changed since that of `running`, which is the new one then. What was
+/// applied is in the log, and what became of APIs among the events of the HTTP interface.
 ///
 /// # Errors
 /// [`ReloadError`]; nothing has changed.
-pub async fn reload(
-    source: &Source,
-    running: &mut Config,
-    auth: &Auth,
-    seller: &SellerHandle,
-) -> Result<(), ReloadError> {
+pub async fn reload(source: &Source, running: Running<'_>) -> Result<(), ReloadError> {
     let Source { path, environment } = source.clone();
     let reading = tokio::task::spawn_blocking(move || Config::load(&path, &environment));
     let (new, secrets) = reading.await.map_err(|_| ReloadError::Read)??;
-    let changes = changes(running, &new, &secrets, auth, seller)?;
+    let changes = changes(&running, &new, secrets)?;
     if changes.is_nothing() {
         tracing::info!("nothing in the configuration has changed");
         return Ok(());
     }
-    apply(&changes, seller).await?;
+    apply(&changes, &running).await?;
     let ids =
         |ids: &mut dyn Iterator<Item = ApiId>| ids.map(|id| id.to_string()).collect::<Vec<_>>().join(",");
     let prices: Vec<_> = changes.prices.iter().map(|(api_id, price)| format!("{api_id}={price}")).collect();
@@ -95,20 +107,16 @@ pub async fn reload(
         removed = ids(&mut changes.removed.iter().copied()),
         prices = prices.join(","),
         limits = changes.limits.is_some(),
+        token = changes.token.is_some(),
         "configuration reloaded"
     );
-    *running = new;
+    *running.config = new;
     Ok(())
 }
 
 /// What changed, if all of it can change now.
-fn changes(
-    old: &Config,
-    new: &Config,
-    secrets: &Secrets,
-    auth: &Auth,
-    seller: &SellerHandle,
-) -> Result<Changes, ReloadError> {
+fn changes(running: &Running<'_>, new: &Config, secrets: Secrets) -> Result<Changes, ReloadError> {
+    let Running { config: old, auth, seller, http } = running;
     let mut fixed = old.settings.differences(&new.settings, &CHANGEABLE);
     if secrets.delegate.address() != seller.address() {
         fixed.push("seller.key_file".to_owned());
@@ -134,6 +142,7 @@ fn changes(
     let kept = |api_id| new.apis.iter().any(|api| api.terms.api_id == api_id);
     changes.removed = before.into_keys().filter(|api_id| !kept(*api_id)).collect();
     changes.limits = Some(new.seller.limits()).filter(|limits| *limits != old.seller.limits());
+    changes.token = secrets.http_token.filter(|token| http.is_some_and(|http| !http.has_token(token)));
     changes.grace = old.seller.grace != new.seller.grace;
     fixed.sort();
     fixed.dedup();
@@ -178,7 +187,8 @@ fn is_same(one: &Auth, other: &Auth) -> bool {
 }
 
 /// What can fail comes first, and is taken back when it does.
-async fn apply(changes: &Changes, seller: &SellerHandle) -> Result<(), ReloadError> {
+async fn apply(changes: &Changes, running: &Running<'_>) -> Result<(), ReloadError> {
+    let seller = running.seller;
     let mut added = Vec::new();
     for api in &changes.added {
         let api_id = api.terms.api_id;
@@ -192,15 +202,31 @@ async fn apply(changes: &Changes, seller: &SellerHandle) -> Result<(), ReloadErr
         }
         added.push(api_id);
     }
+    for api_id in added {
+        tell(running, api_id, "added").await;
+    }
     for (api_id, price) in &changes.prices {
         // One that was removed over the HTTP interface has no price.
-        seller.set_price(*api_id, *price).await;
+        if seller.set_price(*api_id, *price).await {
+            tell(running, *api_id, "price").await;
+        }
     }
     for api_id in &changes.removed {
-        seller.remove_api(*api_id).await;
+        if seller.remove_api(*api_id).await {
+            tell(running, *api_id, "removed").await;
+        }
     }
     if let Some(limits) = changes.limits {
         seller.set_limits(limits).await;
     }
+    if let Some((http, token)) = running.http.zip(changes.token.clone()) {
+        http.set_token(token);
+    }
     Ok(())
+}
+
+async fn tell(running: &Running<'_>, api_id: ApiId, change: &str) {
+    if let Some(http) = running.http {
+        http.api_changed(api_id, change).await;
+    }
 }

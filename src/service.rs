@@ -21,8 +21,8 @@ use xbr_wamp::Auth;
 
 use crate::config::{Config, FeedConfig, Secrets};
 use crate::feed::{self, FeedMeter, Feeds, SellerOutlet};
-use crate::http::{self, Interface, ListenError, Parts, Watched};
-use crate::reload::{self, Source};
+use crate::http::{self, Control, Interface, ListenError, Parts, Watched};
+use crate::reload::{self, Running, Source};
 use crate::systemd;
 use crate::telemetry::{self, FeedFigures, Spans, Telemetry};
 
@@ -122,9 +122,10 @@ pub async fn run(
     let (store, seller) = open(&config, secrets, Some((&telemetry, observers))).await?;
     let feeds = Feeds::new(&config.feeds, &(Arc::new(SystemClock) as _));
     let parts = parts(&config, &seller, &store, &telemetry, &feeds, watched);
+    let control = interface.as_ref().map(Interface::control);
     let http = interface.map(|interface| interface.spawn(parts));
     let (traces_end, traces) = export(spans, &config, &telemetry);
-    let mut life = Life { seller: seller.clone(), telemetry, source, auth, hangups, beat: None };
+    let mut life = Life { seller: seller.clone(), telemetry, source, auth, control, hangups, beat: None };
     let mut running = RunningFeeds { stop: watch::Sender::new(None), tasks: JoinSet::new() };
     let result = tokio::select! {
         () = stop => Ok(()),
@@ -229,6 +230,8 @@ struct Life {
     source: Source,
     /// What it joined the market's realm with.
     auth: Auth,
+    /// The HTTP interface, if there is one.
+    control: Option<Control>,
     hangups: Signal,
     /// What keeps the service manager up to date, to the very end.
     beat: Option<Beat>,
@@ -281,7 +284,8 @@ impl Life {
     /// Reads the configuration again.
     async fn reload(&self, config: &mut Config) {
         systemd::tell_reloading();
-        match reload::reload(&self.source, config, &self.auth, &self.seller).await {
+        let (auth, seller, http) = (&self.auth, &self.seller, self.control.as_ref());
+        match reload::reload(&self.source, Running { config, auth, seller, http }).await {
             Ok(()) => {
                 self.telemetry.metrics.label(config.apis.iter().map(|api| api.terms.api_id));
                 systemd::tell(&[NotifyState::Ready]);

@@ -82,6 +82,38 @@ fn config_check_knows_every_kind_of_file() {
     }
 }
 
+#[test]
+fn config_check_tells_what_becomes_of_the_topics_of_a_bridge() {
+    let folder = folder();
+    let bridge = r#"
+[[feed]]
+source = "wamp"
+api = "627f1b5c-58c2-43b1-8422-a34f7d3f5a04"
+uri = "io.crossbar.example"
+router = { url = "ws://127.0.0.1:9000/ws", realm = "plant" }
+topics = [
+    { uri = "plant.alarm" },
+    { uri = "plant.sensor", match = "prefix" },
+    { uri = "plant..speed", match = "wildcard", to = "io.crossbar.example.fast" },
+    { uri = "raw", match = "prefix", from = "" },
+]
+"#;
+    fs::write(folder.path().join("bridge.toml"), format!("{CONFIG}{bridge}")).unwrap();
+    let checked = output(&folder, &["config", "check", "bridge.toml"]);
+    assert!(checked.status.success(), "{}", said(&checked));
+    let told = said(&checked);
+    let (_, told) =
+        told.split_once("feed:    ws://127.0.0.1:9000/ws plant to io.crossbar.example\n").unwrap();
+    let told: Vec<_> = told.lines().map(str::trim).collect();
+    let mapped = [
+        "plant.alarm becomes io.crossbar.example",
+        "plant.sensor (prefix): plant.sensor… becomes io.crossbar.example…",
+        "plant..speed (wildcard): plant… becomes io.crossbar.example.fast…",
+        "raw (prefix): … becomes io.crossbar.example.…",
+    ];
+    assert_eq!(told, mapped);
+}
+
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use xbr_core::Signer;
 use xbr_store::SqliteStore;
-use xbr_wamp::Auth;
+use xbr_wamp::{Auth, Match};
 
 use super::Failure;
 use crate::config::{
-    AnyConfig, BenchConfig, BenchSecrets, BuyConfig, ChannelConfig, Config, DemoConfig, Environment,
-    HostConfig, HostSecrets, MarketConfig, PrincipalConfig, RealmConfig, RouterConfig, Secrets, SourceConfig,
-    TargetConfig,
+    AnyConfig, BenchConfig, BenchSecrets, BridgeTopic, BuyConfig, ChannelConfig, Config, DemoConfig,
+    Environment, FeedSource, HostConfig, HostSecrets, MarketConfig, PrincipalConfig, RealmConfig,
+    RouterConfig, Secrets, SourceConfig, TargetConfig,
 };
 
 pub(super) fn execute(file: &Path) -> Result<(), Failure> {
@@ -42,8 +42,26 @@ fn seller(out: &mut impl Write, config: &Config, secrets: &Secrets) -> io::Resul
     }
     for feed in &config.feeds {
         writeln!(out, "feed:    {} to {}", feed.source, feed.uri)?;
+        if let FeedSource::Wamp(bridge) = &feed.source {
+            for topic in &bridge.topics {
+                writeln!(out, "         {}", mapping(topic))?;
+            }
+        }
     }
     Ok(())
+}
+
+/// What becomes of a topic that is republished.
+fn mapping(topic: &BridgeTopic) -> String {
+    let BridgeTopic { uri, matching, from, to } = topic;
+    match matching {
+        Match::Exact => match topic.map(uri) {
+            Some(mapped) => format!("{uri} becomes {mapped}"),
+            None => format!("{uri} becomes no URI, and is skipped"),
+        },
+        Match::Prefix | Match::Wildcard if from.is_empty() => format!("{uri} ({matching}): … becomes {to}.…"),
+        Match::Prefix | Match::Wildcard => format!("{uri} ({matching}): {from}… becomes {to}…"),
+    }
 }
 
 fn buyer(out: &mut impl Write, config: &BuyConfig, secrets: &Secrets) -> io::Result<()> {

@@ -1,7 +1,6 @@
 //! The commands, a module each.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::Path;
 
 use thiserror::Error;
@@ -16,6 +15,7 @@ use crate::consumer::ConsumerError;
 use crate::demo::DemoError;
 use crate::host::HostError;
 use crate::host::operator::OperatorError;
+use crate::http::client::AskError;
 use crate::logging::LogError;
 use crate::private_file::SecretFileError;
 use crate::receipts::{ExportError, VerifyError};
@@ -80,22 +80,9 @@ pub enum Failure {
         "the configuration has no section [http], over which the service is asked; add one and restart it"
     )]
     NoInterface,
-    /// There is no service.
-    #[error("no service answers at {address}: {reason}; is it running, with this configuration?")]
-    NotRunning {
-        /// Where it should listen.
-        address: SocketAddr,
-        /// What the operating system says.
-        reason: String,
-    },
     /// The service does not say how it does.
-    #[error("what listens at {address} answers with {status}; does the token fit?")]
-    NoStatus {
-        /// Where it listens.
-        address: SocketAddr,
-        /// The HTTP status.
-        status: u16,
-    },
+    #[error(transparent)]
+    Ask(#[from] AskError),
     /// The service runs, and does not sell.
     #[error("the seller is not ready")]
     NotReady,
@@ -162,7 +149,7 @@ impl Failure {
             Self::Consumer(error) if error.is_failed_start() => 3,
             Self::Host(error) if error.is_failed_start() => 3,
             Self::Bench(error) if error.is_failed_start() => 3,
-            Self::NotRunning { .. } | Self::NoStatus { .. } => 3,
+            Self::Ask(_) => 3,
             _ => 1,
         }
     }

@@ -2,41 +2,24 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
-use hyper::Request;
-use hyper::header::{AUTHORIZATION, HOST};
-use hyper_util::rt::TokioIo;
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use super::Failure;
 use crate::cli::StatusArgs;
 use crate::config::{Config, Environment};
+use crate::http::client::{AskError, Client};
 use crate::when;
-
-/// A service that takes longer is not well.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The longest answer, in bytes.
-const MAX_ANSWER: usize = 16 << 20;
 
 pub(super) fn execute(args: &StatusArgs) -> Result<(), Failure> {
     let (config, secrets) = Config::load(&args.config, &Environment::of_process())?;
     let http = config.http.as_ref().ok_or(Failure::NoInterface)?;
-    let mut address = http.listen;
-    if address.ip().is_unspecified() {
-        address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    }
-    let service = Service { address, token: secrets.http_token };
+    let service = Client::new(http, secrets.http_token);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut state, reasons) = runtime.block_on(async {
         let state = service.ask("/v1/state").await?;
         let readiness = service.ask("/readyz").await?;
-        Ok::<_, Failure>((state, readiness))
+        Ok::<_, AskError>((state, readiness))
     })?;
     let ready = reasons.get("ready").and_then(Value::as_bool).unwrap_or_default();
     let mut out = io::stdout().lock();
@@ -49,42 +32,6 @@ pub(super) fn execute(args: &StatusArgs) -> Result<(), Failure> {
         write!(out, "{}", told(&state, &reasons, ready))?;
     }
     if ready { Ok(()) } else { Err(Failure::NotReady) }
-}
-
-/// The service, as its configuration says that it listens.
-struct Service {
-    address: SocketAddr,
-    token: Option<SecretString>,
-}
-
-impl Service {
-    /// What it answers, which is JSON.
-    async fn ask(&self, path: &str) -> Result<Value, Failure> {
-        let failed = |reason: String| Failure::NotRunning { address: self.address, reason };
-        let answer = timeout(PATIENCE, self.get(path)).await;
-        let (status, body) = answer.map_err(|_| failed("it does not answer".to_owned()))?.map_err(failed)?;
-        match serde_json::from_slice(&body) {
-            Ok(answer) if status == 200 || path == "/readyz" => Ok(answer),
-            _ => Err(Failure::NoStatus { address: self.address, status }),
-        }
-    }
-
-    async fn get(&self, path: &str) -> Result<(u16, Vec<u8>), String> {
-        let stream = TcpStream::connect(self.address).await.map_err(|error| error.to_string())?;
-        let connection = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = connection.map_err(|error| error.to_string())?;
-        let driver = tokio::spawn(connection);
-        let mut request = Request::get(path).header(HOST, self.address.to_string());
-        if let Some(token) = &self.token {
-            request = request.header(AUTHORIZATION, format!("Bearer {}", token.expose_secret()));
-        }
-        let request = request.body(Body::empty()).map_err(|error| error.to_string())?;
-        let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
-        let status = answer.status().as_u16();
-        let body = to_bytes(Body::new(answer.into_body()), MAX_ANSWER).await;
-        driver.abort();
-        Ok((status, body.map_err(|error| error.to_string())?.to_vec()))
-    }
 }
 
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {

@@ -72,7 +72,7 @@ impl Files {
     pub(super) fn load(self, master_key: Option<&str>, report: &Report) -> Option<Secrets> {
         let delegate = load_key(self.delegate, report);
         let auth = self.auth.load(report);
-        let http_token = self.http_token.map(|file| load_token(&file, report));
+        let http_token = load_http_token(self.http_token, report);
         let store_exists = self.store.as_ref().is_some_and(|file| SqliteStore::exists(&file.value));
         let master_key = match (master_key, self.master_key) {
             (Some(hex), _) => MasterKey::from_hex(MASTER_KEY_VARIABLE, hex).map(Some).map_err(|error| {
@@ -89,11 +89,23 @@ impl Files {
         self.awaited.iter().for_each(|file| check_awaited(file, report));
         let feeds: Vec<_> = self.feeds.into_iter().map(|auth| auth.load(report)).collect();
         let feeds = feeds.into_iter().collect::<Option<_>>()?;
-        let http_token = match http_token {
-            Some(token) => Some(token?),
-            None => None,
-        };
-        Some(Secrets { delegate: delegate?, auth: auth?, feeds, master_key: master_key.ok()?, http_token })
+        let (delegate, auth, master_key, http_token) = (delegate?, auth?, master_key.ok()?, http_token?);
+        Some(Secrets { delegate, auth, feeds, master_key, http_token })
+    }
+
+    /// [`load`](Self::load), without the token of the HTTP interface.
+    pub(super) fn load_but_http_token(
+        mut self,
+        master_key: Option<&str>,
+        report: &Report,
+    ) -> Option<Secrets> {
+        self.http_token = None;
+        self.load(master_key, report)
+    }
+
+    /// Only the token of the HTTP interface, if there is to be one.
+    pub(super) fn load_http_token(self, report: &Report) -> Option<Option<SecretString>> {
+        load_http_token(self.http_token, report)
     }
 
     /// [`load`](Self::load), for a market.
@@ -149,6 +161,13 @@ fn load_ticket(file: &Located<PathBuf>, report: &Report) -> Option<SecretString>
         "" => Err("the file is empty"),
         text => Ok(SecretString::from(text)),
     })
+}
+
+fn load_http_token(file: Option<Located<PathBuf>>, report: &Report) -> Option<Option<SecretString>> {
+    match file {
+        Some(file) => load_token(&file, report).map(Some),
+        None => Some(None),
+    }
 }
 
 /// One that travels in a header, and cannot be guessed.

@@ -1,7 +1,7 @@
 //! The section `[http]`: the local HTTP interface of a seller.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +9,9 @@ use super::common::positive;
 use super::problem::ProblemKind;
 use super::read::Reader;
 use super::section::{Located, Section, integer, parsed};
+
+/// How many keys of idempotent publications are remembered, unless the configuration says otherwise.
+const IDEMPOTENCY_KEYS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9_999);
 
 /// The section `[http]`, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub struct HttpConfig {
     pub request_timeout: Duration,
     /// How many connections there may be at once.
     pub max_connections: usize,
+    /// How many keys of idempotent publications are remembered.
+    pub idempotency_keys: NonZeroUsize,
 }
 
 /// How many requests are taken, all clients together.
@@ -47,6 +52,7 @@ impl HttpConfig {
             rate: per_second.map(Rate::with_default_burst),
             request_timeout: Duration::from_secs(40),
             max_connections: 256,
+            idempotency_keys: IDEMPOTENCY_KEYS,
         }
     }
 }
@@ -68,6 +74,7 @@ impl Reader<'_> {
         let burst = section.optional("burst", |node| integer(node, 1, 1_000_000));
         let request_timeout = section.optional("request_timeout", positive);
         let max_connections = section.optional("max_connections", |node| integer(node, 1, 65_536));
+        let idempotency_keys = section.optional("idempotency_keys", |node| integer(node, 1, 1_000_000));
         section.finish();
 
         if let Some(listen) = &listen {
@@ -85,6 +92,9 @@ impl Reader<'_> {
             rate: rate.map(|rate| Rate { burst: burst.unwrap_or(rate.burst), ..rate }),
             request_timeout: request_timeout.unwrap_or(defaults.request_timeout),
             max_connections: max_connections.unwrap_or(defaults.max_connections),
+            idempotency_keys: idempotency_keys
+                .and_then(NonZeroUsize::new)
+                .unwrap_or(defaults.idempotency_keys),
             ..defaults
         }
     }

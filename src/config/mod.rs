@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use secrecy::SecretString;
 use xbr_actors::{ApiOptions, MarketOptions, Retention, SellerLimits, SellerOptions};
 use xbr_core::channel::Reconcile;
 use xbr_core::{Address, Amount, ProviderId};
@@ -237,6 +238,28 @@ impl Config {
     /// [`ConfigError`] with everything that is wrong, in the file and with the files that it names.
     pub fn load(path: &Path, environment: &Environment) -> Result<(Self, Secrets), ConfigError> {
         load(path, environment, |reader, root| reader.service(root))
+    }
+
+    /// The secrets that a configuration file names, but for the token of the HTTP interface, and that token: each with
+    /// what is wrong with it, so that one fault hides no other.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with everything that is wrong with the one, or with the other.
+    pub fn load_secrets(
+        path: &Path,
+        environment: &Environment,
+    ) -> (Result<Secrets, ConfigError>, Result<Option<SecretString>, ConfigError>) {
+        let master_key = environment.master_key.as_deref();
+        let service = |reader: &mut Reader<'_>, root: &mut Section<'_>| reader.service(root);
+        let load_but_token = |files: Files, report: &Report| files.load_but_http_token(master_key, report);
+        let load_token = |files: Files, report: &Report| files.load_http_token(report);
+        let text = match read_file(path) {
+            Ok(text) => text,
+            Err(error) => return (Err(error.clone()), Err(error)),
+        };
+        let secrets = load_with(path, &text, environment, service, load_but_token);
+        let token = load_with(path, &text, environment, service, load_token);
+        (secrets.map(|(_, secrets)| secrets), token.map(|(_, token)| token))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is at the other end: the router, the session, the market maker, the paying channel. It asks, and leaves.
+//! What is at the other end: the market maker, and the paying channel. It asks, and leaves.
 
 use std::time::Duration;
 
@@ -11,15 +11,12 @@ use xbr_core::wire::{
 };
 use xbr_core::{Address, Signer};
 use xbr_store::ReadOnlyStore;
-use xbr_wamp::error::TransportError;
-use xbr_wamp::{Call, CallError, ConnectError, Session, connect};
+use xbr_wamp::{Call, CallError, Session};
 
-use super::Diagnosis;
+use super::{Diagnosis, router};
 use crate::config::{Config, Secrets};
 use crate::when;
 
-const ROUTER: &str = "router";
-const AUTHENTICATION: &str = "authentication";
 const MARKET_MAKER: &str = "market maker";
 const CLOCK: &str = "clock";
 const CHANNEL: &str = "channel";
@@ -29,7 +26,8 @@ const SKEW: Duration = Duration::from_secs(30);
 
 /// Notes that nothing of it can be looked at.
 pub(super) fn skip(found: &mut Diagnosis, because: &str) {
-    found.skip(&[ROUTER, AUTHENTICATION, MARKET_MAKER, CLOCK, CHANNEL], because);
+    router::skip(found, because);
+    found.skip(&[MARKET_MAKER, CLOCK, CHANNEL], because);
 }
 
 /// A question to the market maker that got no answer, or none that can be read.
@@ -49,7 +47,7 @@ pub(super) async fn examine(
 ) {
     let Some(secrets) = secrets else { return skip(found, "the key files cannot be read") };
     let delegate = secrets.delegate.address();
-    let Some(session) = join(config, secrets, found).await else {
+    let Some(session) = router::join(&config.market, secrets.auth, found).await else {
         return found.skip(&[MARKET_MAKER, CLOCK, CHANNEL], "there is no session");
     };
     if market_maker(config, &session, found).await {
@@ -59,47 +57,6 @@ pub(super) async fn examine(
         found.skip(&[CLOCK, CHANNEL], "there is no market maker to ask");
     }
     session.leave().await;
-}
-
-/// Dials, and joins the realm. One error tells how far it came.
-async fn join(config: &Config, secrets: Secrets, found: &mut Diagnosis) -> Option<Session> {
-    let market = &config.market;
-    let (url, realm, method) = (&market.url, &market.realm, secrets.auth.method());
-    let error = match connect(market.options(secrets.auth)).await {
-        Ok((session, _)) => {
-            found.ok(ROUTER, format_args!("{url} speaks WAMP"));
-            found.ok(AUTHENTICATION, format_args!("joined {realm} as {method}"));
-            return Some(session);
-        }
-        Err(error) => error,
-    };
-    let (is_router, advice) = match &error {
-        ConnectError::Transport(TransportError::Io(_)) => (
-            true,
-            "check that the router runs, and market.url; with wss:// also its certificate and market.cafile",
-        ),
-        ConnectError::Timeout { .. } => (true, "check market.url, and firewalls on the way"),
-        ConnectError::Http { .. } => (true, "check the path in market.url: a WebSocket is expected there"),
-        ConnectError::Serializer => (true, "check market.serializers: the router takes none of them"),
-        ConnectError::Roots { .. } => (true, "check market.cafile"),
-        ConnectError::Transport(_) | ConnectError::NoSerializer | ConnectError::InvalidUrl { .. } => {
-            (true, "check that market.url is the address of a WAMP router")
-        }
-        ConnectError::InvalidRealm { .. } | ConnectError::Refused { .. } => {
-            (false, "check market.realm and market.auth, and what the router lets in")
-        }
-        ConnectError::Auth(_) | ConnectError::Closed(_) => {
-            (false, "check market.auth, and what the router lets in")
-        }
-    };
-    if is_router {
-        found.fail(ROUTER, format_args!("{url}: {error}"), advice);
-        found.skip(&[AUTHENTICATION], "there is no connection");
-    } else {
-        found.ok(ROUTER, format_args!("{url} speaks WAMP"));
-        found.fail(AUTHENTICATION, format_args!("{realm} as {method}: {error}"), advice);
-    }
-    None
 }
 
 /// Whether there is one to ask more.

@@ -5,11 +5,14 @@ use std::fmt::{self, Display};
 use std::path::Path;
 
 use serde::Serialize;
+use xbr_core::Signer as _;
 
-use crate::config::{Config, Environment, Secrets};
+use crate::config::{Config, ConfigError, Environment, Secrets};
 
+mod interface;
 mod local;
 mod market;
+mod router;
 
 /// What was found, in the order in which it was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -97,11 +100,14 @@ impl Display for Check {
 pub async fn examine(path: &Path, environment: &Environment) -> Diagnosis {
     let mut found = Diagnosis::default();
     let Some(config) = configuration(path, environment, &mut found) else {
-        local::skip(&mut found, "the configuration cannot be read");
-        market::skip(&mut found, "the configuration cannot be read");
+        let because = "the configuration cannot be read";
+        local::skip(&mut found, because);
+        interface::skip(&mut found, because);
+        market::skip(&mut found, because);
         return found;
     };
-    let secrets = secrets(path, environment, &mut found);
+    let (secrets, http_token) = Config::load_secrets(path, environment);
+    let secrets = key_files(secrets, &mut found);
     let store = match &secrets {
         Some(secrets) => local::store(&config, secrets, &mut found),
         None => {
@@ -110,6 +116,8 @@ pub async fn examine(path: &Path, environment: &Environment) -> Diagnosis {
         }
     };
     local::disk(&config, &mut found);
+    let delegate = secrets.as_ref().map(|secrets| secrets.delegate.address());
+    interface::examine(&config, http_token, delegate, &mut found).await;
     market::examine(&config, secrets, store.as_ref(), &mut found).await;
     found
 }
@@ -136,10 +144,9 @@ fn configuration(path: &Path, environment: &Environment, found: &mut Diagnosis) 
     }
 }
 
-fn secrets(path: &Path, environment: &Environment, found: &mut Diagnosis) -> Option<Secrets> {
-    use xbr_core::Signer as _;
-    match Config::load(path, environment) {
-        Ok((_, secrets)) => {
+fn key_files(secrets: Result<Secrets, ConfigError>, found: &mut Diagnosis) -> Option<Secrets> {
+    match secrets {
+        Ok(secrets) => {
             found.ok("key files", format_args!("the seller is {}", secrets.delegate.address()));
             Some(secrets)
         }

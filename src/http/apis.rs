@@ -84,7 +84,7 @@ pub(super) async fn add(State(app): State<App>, headers: HeaderMap, body: Body) 
     let api_id = new.id;
     app.seller.add_api(new.options()?).await?;
     tracing::info!(api = %api_id, "API added");
-    tell(&app, api_id, "added").await;
+    app.events.tell_api(api_id, "added").await;
     let mut response = (StatusCode::CREATED, json(&view(&app, api_id).await?)).into_response();
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/apis/{api_id}")) {
         response.headers_mut().insert(LOCATION, location);
@@ -98,7 +98,7 @@ pub(super) async fn remove(State(app): State<App>, ApiPath(api_id): ApiPath) -> 
         return Err(Problem::unknown_api(api_id));
     }
     tracing::info!(api = %api_id, "API removed");
-    tell(&app, api_id, "removed").await;
+    app.events.tell_api(api_id, "removed").await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -114,7 +114,7 @@ pub(super) async fn change(
         return Err(Problem::unknown_api(api_id));
     }
     tracing::info!(api = %api_id, %price, "price changed");
-    tell(&app, api_id, "price").await;
+    app.events.tell_api(api_id, "price").await;
     Ok(json(&view(&app, api_id).await?))
 }
 
@@ -130,7 +130,7 @@ pub(super) async fn pause(State(app): State<App>, ApiPath(api_id): ApiPath) -> R
         return Err(Problem::unknown_api(api_id));
     }
     tracing::info!(api = %api_id, "API paused");
-    tell(&app, api_id, "paused").await;
+    app.events.tell_api(api_id, "paused").await;
     Ok(json(&view(&app, api_id).await?))
 }
 
@@ -140,13 +140,8 @@ pub(super) async fn resume(State(app): State<App>, ApiPath(api_id): ApiPath) -> 
         return Err(Problem::unknown_api(api_id));
     }
     tracing::info!(api = %api_id, "API resumed");
-    tell(&app, api_id, "resumed").await;
+    app.events.tell_api(api_id, "resumed").await;
     Ok(json(&view(&app, api_id).await?))
-}
-
-/// Tells those who read the events.
-async fn tell(app: &App, api_id: ApiId, change: &str) {
-    app.events.tell("api", json!({ "api_id": api_id.to_string(), "change": change })).await;
 }
 
 async fn view(app: &App, api_id: ApiId) -> Result<ApiView, Problem> {

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use xbr_actors::{Event, Observer, SellerHandle, SellerState};
+use xbr_core::ApiId;
 
 use super::App;
 use super::happening::view;
@@ -78,7 +79,7 @@ pub(super) struct Events {
 enum Ask {
     /// A reader comes, or comes back.
     Read { last_id: Option<String>, reply: oneshot::Sender<Reading> },
-    /// Something has happened here.
+    /// Something has been done, by way of this interface or beside it.
     Tell { kind: &'static str, data: Value },
 }
 
@@ -98,32 +99,27 @@ struct Record {
     data: String,
 }
 
+/// What is asked, for the hub.
+#[derive(Debug)]
+pub(super) struct Asked {
+    asks: mpsc::Receiver<Ask>,
+    /// Why the session was lost, while it is away.
+    reason: watch::Sender<Option<String>>,
+}
+
 impl Events {
-    /// The hub of a life that began at a Unix time in ns.
-    pub(super) fn new(seller: SellerHandle, feeds: Feeds, watched: Watched, boot_ns: u64) -> (Self, Hub) {
+    /// One end for those who ask, the other for the hub.
+    pub(super) fn channel() -> (Self, Asked) {
         let (ask, asked) = mpsc::channel(64);
         let (reason, told_reason) = watch::channel(None);
-        let hub = Hub {
-            seller,
-            feeds,
-            watched,
-            asked,
-            boot: format!("{boot_ns:x}"),
-            told: 0,
-            kept: VecDeque::with_capacity(KEPT),
-            readers: Vec::new(),
-            reason,
-            is_stale: false,
-            channels: Vec::new(),
-            feed_status: Vec::new(),
-        };
-        (Self { hub: ask, reason: told_reason }, hub)
+        (Self { hub: ask, reason: told_reason }, Asked { asks: asked, reason })
     }
 
-    /// Tells of something that happened here.
-    pub(super) async fn tell(&self, kind: &'static str, data: Value) {
+    /// Tells that somebody has changed an API, and what of it.
+    pub(super) async fn tell_api(&self, api_id: ApiId, change: &str) {
+        let data = json!({ "api_id": api_id.to_string(), "change": change });
         // Without a hub the service ends.
-        let _ = self.hub.send(Ask::Tell { kind, data }).await;
+        let _ = self.hub.send(Ask::Tell { kind: "api", data }).await;
     }
 
     /// Why the session was lost, while it is away.
@@ -157,15 +153,13 @@ pub(super) struct Hub {
     seller: SellerHandle,
     feeds: Feeds,
     watched: Watched,
-    asked: mpsc::Receiver<Ask>,
+    asked: Asked,
     /// Tells the events of this life from those of others.
     boot: String,
     /// How many events there were.
     told: u64,
     kept: VecDeque<Arc<Record>>,
     readers: Vec<mpsc::Sender<Arc<Record>>>,
-    /// Why the session was lost, while it is away.
-    reason: watch::Sender<Option<String>>,
     /// Whether the channels may have changed since they were told.
     is_stale: bool,
     /// As they were told.
@@ -175,6 +169,29 @@ pub(super) struct Hub {
 }
 
 impl Hub {
+    /// Of a life that began at a Unix time in ns.
+    pub(super) fn new(
+        seller: SellerHandle,
+        feeds: Feeds,
+        watched: Watched,
+        asked: Asked,
+        boot_ns: u64,
+    ) -> Self {
+        Self {
+            seller,
+            feeds,
+            watched,
+            asked,
+            boot: format!("{boot_ns:x}"),
+            told: 0,
+            kept: VecDeque::with_capacity(KEPT),
+            readers: Vec::new(),
+            is_stale: false,
+            channels: Vec::new(),
+            feed_status: Vec::new(),
+        }
+    }
+
     /// Runs until the seller or the handlers have gone.
     pub(super) async fn run(mut self) {
         let mut looks = interval_at(Instant::now() + LOOK, LOOK);
@@ -185,7 +202,7 @@ impl Hub {
                     Some(event) => self.hear(&event),
                     None => return,
                 },
-                ask = self.asked.recv() => match ask {
+                ask = self.asked.asks.recv() => match ask {
                     Some(Ask::Read { last_id, reply }) => self.admit(last_id.as_deref(), reply),
                     Some(Ask::Tell { kind, data }) => self.tell(kind, &data),
                     None => return,
@@ -203,10 +220,10 @@ impl Hub {
             !matches!(event, Event::TurnedAway { .. } | Event::Rotated { .. } | Event::Offer { .. });
         match event {
             Event::SessionLost { reason } | Event::NotBack { reason } => {
-                self.reason.send_replace(Some(reason.clone()));
+                self.asked.reason.send_replace(Some(reason.clone()));
             }
             Event::State(SellerState::Started) => {
-                self.reason.send_replace(None);
+                self.asked.reason.send_replace(None);
             }
             _ => {}
         }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
+use axum::body::HttpBody as _;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -22,22 +24,42 @@ use crate::config::Rate;
 /// What has no token to send, and learns little.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
+/// The token that clients have to send, if any. Clones are the same one.
+#[derive(Debug, Clone)]
+pub(super) struct Token(Arc<ArcSwapOption<SecretString>>);
+
+impl Token {
+    pub(super) fn new(token: Option<SecretString>) -> Self {
+        Self(Arc::new(token.map(Arc::new).into()))
+    }
+
+    /// Whether it is this one.
+    pub(super) fn is(&self, token: &SecretString) -> bool {
+        self.0.load().as_deref().is_some_and(|own| own.expose_secret() == token.expose_secret())
+    }
+
+    /// Takes another one, for the requests that come from now on.
+    pub(super) fn replace(&self, token: SecretString) {
+        self.0.store(Some(Arc::new(token)));
+    }
+}
+
 /// What every request has to pass.
 #[derive(Debug)]
 pub(super) struct Guard {
-    token: Option<SecretString>,
+    token: Token,
     bucket: Bucket,
-    /// How long an answer may take to begin.
+    /// How long a body may take to arrive, and then an answer to begin.
     timeout: Duration,
 }
 
 impl Guard {
-    pub(super) fn new(token: Option<SecretString>, rate: Option<Rate>, timeout: Duration) -> Self {
+    pub(super) fn new(token: Token, rate: Option<Rate>, timeout: Duration) -> Self {
         Self { token, bucket: Bucket::new(rate), timeout }
     }
 
     fn check(&self, request: &Request) -> Result<(), Problem> {
-        match &self.token {
+        match self.token.0.load().as_deref() {
             _ if PROBES.contains(&request.uri().path()) => {}
             // There is nothing in it, and a browser has no token to ask for it with.
             Some(_) if dashboard::has(request.uri().path()) => {}
@@ -58,7 +80,9 @@ pub(super) async fn guard(
     next: Next,
 ) -> Result<Response, Problem> {
     guard.check(&request)?;
-    tokio::time::timeout(guard.timeout, next.run(request)).await.map_err(|_| {
+    // A body may take as long to arrive, and its answer as long after that.
+    let parts = if request.body().is_end_stream() { 1 } else { 2 };
+    tokio::time::timeout(guard.timeout.saturating_mul(parts), next.run(request)).await.map_err(|_| {
         Problem::new(
             Kind::OutcomeUnknown,
             "no answer within http.request_timeout; it may be done all the same",

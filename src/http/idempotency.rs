@@ -15,9 +15,7 @@ use xbr_core::KeyId;
 
 use super::problem::{Kind, Problem};
 
-/// How many keys are remembered, the latest used.
-const MAX_KEYS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9_999);
-/// For how long.
+/// For how long a key is remembered.
 const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest key, in characters.
 const MAX_KEY_LEN: usize = 255;
@@ -67,11 +65,12 @@ enum Part {
 }
 
 impl Idempotency {
-    /// Starts the task, which ends when the last of those who may ask has gone.
-    pub(super) fn spawn() -> Self {
+    /// Starts the task, which remembers so many keys, the latest used, and ends when the last of those who may ask has
+    /// gone.
+    pub(super) fn spawn(max_keys: NonZeroUsize) -> Self {
         let (ask, mut asked) = mpsc::channel::<Enter>(256);
         tokio::spawn(async move {
-            let mut table = Table(LruCache::new(MAX_KEYS));
+            let mut table = Table(LruCache::new(max_keys));
             while let Some(Enter { key, fingerprint, reply }) = asked.recv().await {
                 // Whoever asked may have gone.
                 let _ = reply.send(table.enter(key, fingerprint));
@@ -154,7 +153,10 @@ mod tests {
 
     impl World {
         fn new() -> Self {
-            Self { idempotency: Idempotency::spawn(), done: Arc::default() }
+            Self {
+                idempotency: Idempotency::spawn(NonZeroUsize::MIN.saturating_add(1)),
+                done: Arc::default(),
+            }
         }
 
         /// A publication that takes a second.
@@ -183,6 +185,19 @@ mod tests {
         assert_eq!(world.done(), 2);
         tokio::time::advance(WINDOW).await;
         assert_eq!(world.once("a", 1, Ok(5)).await, Ok(KeyId::new([5; 16])), "a day is over");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_latest_keys_are_remembered() {
+        let world = World::new();
+        for key in ["a", "b", "a", "c"] {
+            world.once(key, 1, Ok(1)).await.unwrap();
+        }
+        assert_eq!(world.done(), 3);
+        world.once("a", 1, Ok(2)).await.unwrap();
+        assert_eq!(world.done(), 3, "it was used after the other one");
+        world.once("b", 1, Ok(2)).await.unwrap();
+        assert_eq!(world.done(), 4);
     }
 
     #[tokio::test(start_paused = true)]

@@ -19,8 +19,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use xbr_actors::{Clock as _, SellerHandle, SellerStatus, SystemClock};
-use xbr_core::Address;
 use xbr_core::cbor::Limits;
+use xbr_core::{Address, ApiId};
 use xbr_store::SqliteStore;
 
 use crate::config::HttpConfig;
@@ -28,6 +28,7 @@ use crate::feed::Feeds;
 
 mod apis;
 mod body;
+pub mod client;
 mod dashboard;
 mod events;
 mod guard;
@@ -44,8 +45,8 @@ mod shape;
 pub use events::{Watched, Watcher};
 
 use body::{Bounds, JSON, typed};
-use events::Events;
-use guard::Guard;
+use events::{Asked, Events, Hub};
+use guard::{Guard, Token};
 use idempotency::Idempotency;
 use problem::{Kind, Problem};
 
@@ -92,7 +93,33 @@ pub struct Interface {
     listener: TcpListener,
     address: SocketAddr,
     config: HttpConfig,
-    token: Option<SecretString>,
+    token: Token,
+    events: Events,
+    asked: Asked,
+}
+
+/// What the rest of the service tells the interface while it serves.
+#[derive(Debug, Clone)]
+pub struct Control {
+    token: Token,
+    events: Events,
+}
+
+impl Control {
+    /// Whether clients have to send this token.
+    pub fn has_token(&self, token: &SecretString) -> bool {
+        self.token.is(token)
+    }
+
+    /// Lets clients send this token, and no other, from the next request on.
+    pub fn set_token(&self, token: SecretString) {
+        self.token.replace(token);
+    }
+
+    /// Tells those who read the events that an API has changed: `change` is what, as `docs/http.md` names it.
+    pub async fn api_changed(&self, api_id: ApiId, change: &str) {
+        self.events.tell_api(api_id, change).await;
+    }
 }
 
 /// The interface, serving.
@@ -139,12 +166,18 @@ impl Interface {
         let listener = TcpListener::bind(listen).await.map_err(|error| ListenError { listen, error })?;
         let address = listener.local_addr().map_err(|error| ListenError { listen, error })?;
         tracing::info!(%address, token = token.is_some(), "the HTTP interface listens");
-        Ok(Self { listener, address, config, token })
+        let (events, asked) = Events::channel();
+        Ok(Self { listener, address, config, token: Token::new(token), events, asked })
     }
 
     /// Where it listens: the port is a real one, also where the configuration leaves it open.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// For those who have something to tell it while it serves.
+    pub fn control(&self) -> Control {
+        Control { token: self.token.clone(), events: self.events.clone() }
     }
 
     /// Serves in a task of its own.
@@ -157,15 +190,16 @@ impl Interface {
     async fn serve(self, parts: Parts, stop: watch::Receiver<bool>) {
         let HttpConfig { request_timeout, max_connections, max_body_bytes, rate, .. } = self.config;
         let started_ns = SystemClock.now_ns();
-        let (events, hub) = Events::new(parts.seller.clone(), parts.feeds.clone(), parts.watched, started_ns);
+        let (seller, feeds) = (parts.seller.clone(), parts.feeds.clone());
+        let hub = Hub::new(seller, feeds, parts.watched, self.asked, started_ns);
         let app = Arc::new(Shared {
             seller: parts.seller,
             store: parts.store,
             feeds: parts.feeds,
-            events,
+            events: self.events,
             market_maker: parts.market_maker,
             bounds: Bounds { max_body_bytes, limits: parts.limits, timeout: request_timeout },
-            idempotency: Idempotency::spawn(),
+            idempotency: Idempotency::spawn(self.config.idempotency_keys),
             started_ns,
         });
         let guard = Arc::new(Guard::new(self.token, rate, request_timeout));

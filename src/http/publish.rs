@@ -1,8 +1,9 @@
 //! Encrypting payloads, and publishing them.
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,36 +22,48 @@ use super::problem::Problem;
 /// How many payloads a batch may have.
 const MAX_BATCH: usize = 10_000;
 
-/// Under which URI.
+/// The query parameters.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Target {
+struct Query {
     /// Default: the API's prefix.
     uri: Option<String>,
 }
 
-impl Target {
-    fn uri(self, wrapper: &Wrapper) -> Result<String, Problem> {
-        let uri = self.uri.unwrap_or_else(|| wrapper.prefix().to_string());
-        if xbr_wamp::uri::is_valid(&uri) {
-            return Ok(uri);
+/// What payloads are encrypted with, and the URI that they are for.
+#[derive(Debug)]
+pub(super) struct Target {
+    api_id: ApiId,
+    wrapper: Wrapper,
+    uri: String,
+}
+
+impl FromRequestParts<App> for Target {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let ApiPath(api_id) = ApiPath::from_request_parts(parts, app).await?;
+        let Params(query) = Params::<Query>::from_request_parts(parts, app).await?;
+        let wrapper = app.seller.wrapper(api_id)?;
+        let uri = query.uri.unwrap_or_else(|| wrapper.prefix().to_string());
+        if !xbr_wamp::uri::is_valid(&uri) {
+            return Err(Problem::invalid(
+                "the query parameter uri must be a WAMP URI below the API's prefix",
+            ));
         }
-        Err(Problem::invalid("the query parameter uri must be a WAMP URI below the API's prefix"))
+        Ok(Self { api_id, wrapper, uri })
     }
 }
 
 /// `POST /v1/apis/{api_id}/wrap`: encrypts a payload, and gives it back.
 pub(super) async fn wrap(
     State(app): State<App>,
-    ApiPath(api_id): ApiPath,
-    Params(target): Params<Target>,
+    target: Target,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let wrapper = app.seller.wrapper(api_id)?;
-    let uri = target.uri(&wrapper)?;
     let payload = app.bounds.payload(&headers, body).await?;
-    let wrapped = payload.wrap(&wrapper, &uri).await?;
+    let wrapped = payload.wrap(&target.wrapper, &target.uri).await?;
     Ok(match accepted(&headers, &[JSON, CBOR]) {
         Some(CBOR) => typed(CBOR, cbor::encode(&as_cbor(wrapped))),
         _ => json(&as_json(&wrapped)),
@@ -60,18 +73,15 @@ pub(super) async fn wrap(
 /// `POST /v1/apis/{api_id}/wrap-batch`: encrypts a list of payloads, in order.
 pub(super) async fn wrap_batch(
     State(app): State<App>,
-    ApiPath(api_id): ApiPath,
-    Params(target): Params<Target>,
+    target: Target,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let wrapper = app.seller.wrapper(api_id)?;
-    let uri = target.uri(&wrapper)?;
     let payloads = app.bounds.payloads(&headers, body).await?;
     if payloads.len() > MAX_BATCH {
         return Err(Problem::invalid(format!("a batch may have {MAX_BATCH} payloads")));
     }
-    let wrapped = wrapper.wrap_batch_values(&uri, &payloads).await?;
+    let wrapped = target.wrapper.wrap_batch_values(&target.uri, &payloads).await?;
     Ok(match accepted(&headers, &[JSON, CBOR]) {
         Some(CBOR) => typed(CBOR, cbor::encode(&Value::List(wrapped.into_iter().map(as_cbor).collect()))),
         _ => json(&wrapped.iter().map(as_json).collect::<Vec<_>>()),
@@ -82,13 +92,11 @@ pub(super) async fn wrap_batch(
 /// acknowledged the event.
 pub(super) async fn publish(
     State(app): State<App>,
-    ApiPath(api_id): ApiPath,
-    Params(target): Params<Target>,
+    target: Target,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let wrapper = app.seller.wrapper(api_id)?;
-    let uri = target.uri(&wrapper)?;
+    let Target { api_id, wrapper, uri } = target;
     let key = headers.get("idempotency-key").map(|key| IdempotencyKey::new(key.to_str().unwrap_or_default()));
     let key = key.transpose()?;
     let payload = app.bounds.payload(&headers, body).await?;

@@ -1,11 +1,12 @@
 //! Who may ask, and how often.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::thread;
-use std::time::Duration;
 
-use crate::client::{get, post, request};
-use crate::world::{API, World, said};
+use crate::client::{Connection, get, post, request};
+use crate::programs::{API, said, wait_for};
+use crate::world::World;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -37,7 +38,7 @@ fn without_a_token_web_pages_are_kept_out() {
 #[test]
 fn with_a_token_only_those_who_have_it_are_answered() {
     let world = World::new();
-    world.write_secret("token", &format!("{TOKEN}\n"));
+    world.write("token", &format!("{TOKEN}\n"));
     let seller = world.seller(&[("XBR_SELLER__HTTP__TOKEN_FILE", "token")]);
     let with = |value: &str| seller.send(&get("/v1/state").header("authorization", value));
     assert_eq!(with(&format!("Bearer {TOKEN}")).status, 200);
@@ -63,36 +64,38 @@ fn with_a_token_only_those_who_have_it_are_answered() {
     let refused = open(&["config", "check", "seller.toml"]);
     assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
     assert!(said(&refused).contains("http.token_file is required"), "{}", said(&refused));
-    world.write_secret("token", "short");
+    world.write("token", "short");
     let mut short = world.command(&["config", "check", "seller.toml"]);
     let short = short.env("XBR_SELLER__HTTP__TOKEN_FILE", "token").output().unwrap();
     assert!(said(&short).contains("at least 16 visible ASCII characters"), "{}", said(&short));
 }
 
 #[test]
-fn the_rate_and_the_connections_are_bounded() {
+fn the_rate_is_bounded() {
     let world = World::new();
-    let seller = world.seller(&[
-        ("XBR_SELLER__HTTP__RATE", "1"),
-        ("XBR_SELLER__HTTP__BURST", "3"),
-        ("XBR_SELLER__HTTP__MAX_CONNECTIONS", "2"),
-    ]);
+    let seller = world.seller(&[("XBR_SELLER__HTTP__RATE", "1"), ("XBR_SELLER__HTTP__BURST", "3")]);
     let answers: Vec<_> = (0..5).map(|_| seller.send(&get("/v1/state"))).collect();
     assert!(answers[..3].iter().all(|answer| answer.status == 200));
     let refused = answers.iter().find(|answer| answer.status != 200).unwrap();
     assert_eq!(refused.problem(429), "xbr_seller.error.rate_limited");
     assert_eq!(refused.header("retry-after"), Some("1"));
+    seller.stop();
+}
 
-    // Two that say nothing hold the slots: the third waits until one of them goes.
+#[test]
+fn one_connection_too_many_waits_until_another_goes() {
+    let world = World::new();
+    let seller = world.seller(&[("XBR_SELLER__HTTP__MAX_CONNECTIONS", "2")]);
     let address = seller.address;
-    let connect = || std::net::TcpStream::connect(address).unwrap();
-    let (first, _second) = (connect(), connect());
-    thread::sleep(Duration::from_millis(100));
-    let third = thread::spawn(move || get("/v1/channels").send(address).status);
-    thread::sleep(Duration::from_millis(100));
-    assert!(!third.is_finished(), "a third is served");
+    let (mut first, _silent) = (Connection::new(address), TcpStream::connect(address).unwrap());
+    let look = get(&format!("/v1/apis/{API}"));
+    assert_eq!(first.send(&look).json(200)["paused"], false);
+    let third = thread::spawn(move || post(&format!("/v1/apis/{API}/pause")).send(address).status);
+    for _ in 0..50 {
+        assert_eq!(first.send(&look).json(200)["paused"], false, "a third is served");
+    }
     drop(first);
-    assert!(matches!(third.join().unwrap(), 200 | 429));
+    assert_eq!(third.join().unwrap(), 200);
     seller.stop();
 }
 
@@ -100,9 +103,8 @@ fn the_rate_and_the_connections_are_bounded() {
 fn a_stop_waits_for_the_answers_that_are_under_way_and_takes_no_more() {
     let world = World::new();
     let mut seller = world.seller(&[]);
-    let idle = std::net::TcpStream::connect(seller.address).unwrap();
-    let mut half = std::net::TcpStream::connect(seller.address).unwrap();
-    use std::io::Write as _;
+    let idle = TcpStream::connect(seller.address).unwrap();
+    let mut half = TcpStream::connect(seller.address).unwrap();
     let head = format!(
         "POST /v1/apis/{API}/publish HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          content-length: 2\r\n\r\n1"
@@ -110,15 +112,13 @@ fn a_stop_waits_for_the_answers_that_are_under_way_and_takes_no_more() {
     half.write_all(head.as_bytes()).unwrap();
     // It is under way when another one was answered after it.
     assert_eq!(seller.send(&get("/v1/state")).status, 200);
-    seller.terminate();
-    while std::net::TcpStream::connect(seller.address).is_ok() {
-        thread::sleep(Duration::from_millis(10));
-    }
+    seller.process.signal("-TERM");
+    wait_for("an end of connections", || TcpStream::connect(seller.address).err());
     half.write_all(b"1").unwrap();
     let mut answer = String::new();
     half.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
-    seller.wait();
+    seller.process.ended();
     drop(idle);
 }
 

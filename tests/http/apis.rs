@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::client::{get, post, request};
-use crate::world::{API, World};
+use crate::programs::API;
+use crate::world::World;
 
 #[test]
 fn an_api_is_priced_paused_resumed_rotated_added_and_removed() {

@@ -1,13 +1,12 @@
-//! An HTTP/1.1 client that sends exactly what a test says: one request a connection.
+//! An HTTP/1.1 client that sends exactly what a test says: one request a connection, or one after the other.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
-/// Longer than anything here takes: a test that waits for ever says nothing.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::programs::PATIENCE;
 
 /// A request.
 #[derive(Debug, Clone)]
@@ -50,11 +49,9 @@ impl Request {
         self.body("application/json", body)
     }
 
-    /// Sends it, and gives the connection with the head of the answer read.
-    pub(crate) fn open(&self, address: SocketAddr) -> (u16, Vec<(String, String)>, BufReader<TcpStream>) {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut head = format!("{} {} HTTP/1.1\r\nconnection: close\r\n", self.method, self.path);
+    /// As it is sent.
+    fn head(&self, address: SocketAddr) -> String {
+        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
         let named = |name: &str| self.headers.iter().any(|(given, _)| given == name);
         if !named("host") {
             head.push_str(&format!("host: {address}\r\n"));
@@ -65,32 +62,90 @@ impl Request {
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
-        // A server that has refused by now need not take the body.
-        let _ = stream.write_all(&self.body);
-        let mut reader = BufReader::new(stream);
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        let status = line.split(' ').nth(1).unwrap_or_else(|| panic!("no answer: {line:?}")).parse().unwrap();
-        let mut headers = Vec::new();
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).unwrap();
-            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
-            headers.push((name.to_owned(), value.to_owned()));
-        }
-        (status, headers, reader)
+        head.push_str("\r\n");
+        head
+    }
+
+    /// Sends it over a connection of its own, and gives that with the head of the answer read.
+    pub(crate) fn open(&self, address: SocketAddr) -> (Answer, BufReader<TcpStream>) {
+        self.open_over(Connection::new(address))
+    }
+
+    /// The same over this one.
+    pub(crate) fn open_over(&self, mut connection: Connection) -> (Answer, BufReader<TcpStream>) {
+        connection.write(&self.clone().header("connection", "close"));
+        let answer = connection.head();
+        (answer, connection.0)
     }
 
     pub(crate) fn send(&self, address: SocketAddr) -> Answer {
-        let (status, headers, mut reader) = self.open(address);
-        let mut body = Vec::new();
-        reader.read_to_end(&mut body).unwrap();
-        let mut answer = Answer { status, headers, body };
+        let (mut answer, mut reader) = self.open(address);
+        reader.read_to_end(&mut answer.body).unwrap();
         if answer.header("transfer-encoding") == Some("chunked") {
             answer.body = unchunked(&answer.body);
         }
         answer
+    }
+}
+
+/// A connection that serves one request after the other.
+#[derive(Debug)]
+pub(crate) struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self::over(TcpStream::connect(address).unwrap())
+    }
+
+    /// One on whose way there is little room for what is not read.
+    pub(crate) fn narrow(address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        // The other side's buffer is a number of segments.
+        socket.set_tcp_mss(536).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Self::over(socket.into())
+    }
+
+    fn over(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    pub(crate) fn write(&mut self, request: &Request) {
+        let stream = self.0.get_mut();
+        let address = stream.peer_addr().unwrap();
+        stream.write_all(request.head(address).as_bytes()).unwrap();
+        // A server that has refused by now need not take the body.
+        let _ = stream.write_all(&request.body);
+    }
+
+    /// The head of the next answer.
+    fn head(&mut self) -> Answer {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        let status = line.split(' ').nth(1).unwrap_or_else(|| panic!("no answer: {line:?}")).parse().unwrap();
+        let mut headers = Vec::new();
+        loop {
+            let mut line = String::new();
+            self.0.read_line(&mut line).unwrap();
+            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+        Answer { status, headers, body: Vec::new() }
+    }
+
+    /// The next answer, whose length is told.
+    pub(crate) fn read(&mut self) -> Answer {
+        let mut answer = self.head();
+        answer.body.resize(answer.header("content-length").unwrap().parse().unwrap(), 0);
+        self.0.read_exact(&mut answer.body).unwrap();
+        answer
+    }
+
+    pub(crate) fn send(&mut self, request: &Request) -> Answer {
+        self.write(request);
+        self.read()
     }
 }
 

@@ -3,7 +3,8 @@
 use std::io::Write as _;
 
 use crate::client::{Request, get, post, request};
-use crate::world::{API, World};
+use crate::programs::API;
+use crate::world::World;
 
 #[test]
 fn what_is_refused_says_so_with_a_status_and_a_code() {

@@ -5,8 +5,9 @@ use std::net::TcpStream;
 
 use serde_json::Value;
 
-use crate::client::{get, post, request};
-use crate::world::{API, Seller, World};
+use crate::client::{Answer, Connection, get, post, request};
+use crate::programs::{API, wait_for};
+use crate::world::{Seller, World};
 
 /// A stream of events that is read.
 struct Reader(BufReader<TcpStream>);
@@ -24,10 +25,11 @@ impl Reader {
         if let Some(id) = last_id {
             reading = reading.header("last-event-id", id);
         }
-        let (status, headers, reader) = reading.open(seller.address);
-        assert_eq!(status, 200);
-        let content_type = headers.iter().find(|(name, _)| name == "content-type");
-        assert_eq!(content_type.map(|(_, value)| value.as_str()), Some("text/event-stream"));
+        Self::over(reading.open(seller.address))
+    }
+
+    fn over((answer, reader): (Answer, BufReader<TcpStream>)) -> Self {
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/event-stream")));
         Self(reader)
     }
 
@@ -92,15 +94,56 @@ fn what_happens_is_told_and_told_again_to_whoever_comes_back() {
 }
 
 #[test]
+fn a_reader_that_falls_behind_is_left_with_a_comment() {
+    let world = World::new();
+    let seller = world.seller(&[("XBR_SELLER__HTTP__RATE", "0")]);
+    let mut slow = Reader::over(get("/v1/events").open_over(Connection::narrow(seller.address)));
+    // More than fits into the buffers on the way, and 256 more.
+    const EVENTS: usize = 6_000;
+    let resume = post(&format!("/v1/apis/{API}/resume"));
+    let mut asking = Connection::new(seller.address);
+    for _ in 0..EVENTS / 200 {
+        (0..200).for_each(|_| asking.write(&resume));
+        (0..200).for_each(|_| assert_eq!(asking.read().status, 200));
+    }
+    let (mut told, mut last) = (0, String::new());
+    while let Some(line) = slow.line() {
+        told += usize::from(line == "event: api");
+        last = if line.starts_with(':') { line } else { last };
+    }
+    assert!(told < EVENTS, "it was left");
+    assert_eq!(last, ": too slow, or the service stops; come back with Last-Event-ID");
+    seller.stop();
+}
+
+#[test]
+fn what_a_feed_has_done_is_told() {
+    let world = World::new();
+    let mut seller = world.seller(&[]);
+    let mut reader = Reader::new(&seller, None);
+    seller.process.feed("{\"a\":1}\nnonsense\n");
+    let feed = loop {
+        let feeds = reader.next("feeds").unwrap().data;
+        if feeds["feeds"][0]["published"] == 1 && feeds["feeds"][0]["skipped"] == 1 {
+            break feeds["feeds"][0].clone();
+        }
+    };
+    let state = seller.send(&get("/v1/state")).json(200);
+    assert_eq!((&feed["feed"], &feed), (&"stdin".into(), &state["feeds"][0]));
+    seller.stop();
+}
+
+#[test]
 fn a_sale_is_told_and_so_is_the_balance_after_it() {
     let world = World::new();
     let seller = world.seller(&[]);
     let mut reader = Reader::new(&seller, None);
     let mut buyer = world.buyer(1);
     let publish = post(&format!("/v1/apis/{API}/publish")).json("1");
-    while buyer.try_wait().unwrap().is_none() {
+    wait_for("a purchase", || {
         assert_eq!(seller.send(&publish).status, 200);
-    }
+        buyer.try_wait().unwrap()
+    });
     let sale = reader.next("sale").unwrap().data;
     assert_eq!(
         (&sale["outcome"], &sale["amount"], &sale["api_id"]),

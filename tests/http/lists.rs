@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::client::{get, post};
-use crate::world::{API, Seller, World, said};
+use crate::programs::{API, said, wait_for};
+use crate::world::{Seller, World};
 
 /// A seller that has sold a key for each of so many events.
 fn sold(world: &World, count: usize) -> Seller {
@@ -13,9 +14,10 @@ fn sold(world: &World, count: usize) -> Seller {
     let mut buyer = world.buyer(count);
     let publish = post(&format!("/v1/apis/{API}/publish")).json("1");
     // Whether the buyer has subscribed in time does not matter: it takes so many of those that come.
-    while buyer.try_wait().unwrap().is_none() {
+    wait_for("the purchases", || {
         assert_eq!(seller.send(&publish).status, 200);
-    }
+        buyer.try_wait().unwrap()
+    });
     let output = buyer.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     seller

@@ -15,7 +15,8 @@ mod dashboard;
 mod description;
 mod errors;
 mod events;
-mod guide;
 mod lists;
 mod payloads;
+#[path = "../support/programs.rs"]
+mod programs;
 mod world;

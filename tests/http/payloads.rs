@@ -6,7 +6,8 @@ use serde_json::Value;
 use xbr_core::cbor;
 
 use crate::client::post;
-use crate::world::{API, World};
+use crate::programs::{API, wait_for};
+use crate::world::World;
 
 #[test]
 fn payloads_are_encrypted_in_every_form() {
@@ -58,7 +59,8 @@ fn a_publication_is_acknowledged_and_its_repeat_is_the_same() {
     let publish = post(&format!("/v1/apis/{api}/publish")).header("idempotency-key", "first");
     let once = publish.clone().json("1");
     let key_ids: Vec<_> = std::thread::scope(|scope| {
-        let repeats: Vec<_> = (0..8).map(|_| scope.spawn(|| seller.send(&once).json(200))).collect();
+        let (once, address) = (&once, seller.address);
+        let repeats: Vec<_> = (0..8).map(|_| scope.spawn(move || once.send(address).json(200))).collect();
         repeats.into_iter().map(|repeat| repeat.join().unwrap()["key_id"].clone()).collect()
     });
     assert!(key_ids.iter().all(|key_id| *key_id == key_ids[0]), "{key_ids:?}");
@@ -75,8 +77,26 @@ fn a_publication_is_acknowledged_and_its_repeat_is_the_same() {
     assert!(matches!(failed.status, 503 | 504), "{}", failed.text());
     failed.problem(failed.status);
     world.start_market();
-    while seller.send(&third).status != 200 {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    wait_for("the publication", || (seller.send(&third).status == 200).then_some(()));
+    seller.stop();
+}
+
+#[test]
+fn no_more_idempotency_keys_are_remembered_than_are_allowed() {
+    let world = World::new();
+    let seller = world.seller(&[
+        ("XBR_SELLER__HTTP__IDEMPOTENCY_KEYS", "2"),
+        // The same key id is the same publication.
+        ("XBR_SELLER__API__0__COUNT", "1"),
+    ]);
+    let published = |key: &str| {
+        let publish = post(&format!("/v1/apis/{API}/publish")).header("idempotency-key", key).json("1");
+        seller.send(&publish).json(200)["key_id"].clone()
+    };
+    let (first, second) = (published("first"), published("second"));
+    assert_eq!(published("first"), first);
+    published("third");
+    assert_eq!(published("first"), first, "it was used after the second one");
+    assert_ne!(published("second"), second, "it is forgotten");
     seller.stop();
 }

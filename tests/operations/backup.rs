@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
-use crate::world::World;
+use crate::ROTATION;
+use crate::programs::{Running, World, wait_for};
 
 const BACKUP: [&str; 5] = ["backup", "--config", "seller.toml", "--out", "seller.backup"];
 const RESTORE: [&str; 4] = ["restore", "--config", "seller.toml", "seller.backup"];
@@ -18,7 +19,7 @@ fn channels(world: &World) -> Value {
 
 #[test]
 fn a_stale_backup_halts_its_channel_before_anything_is_signed() {
-    let (world, market) = World::selling();
+    let (world, market) = World::selling(ROTATION);
     let mut seller = world.seller();
     world.buy(&mut seller, 2);
     let told = world.succeed(&BACKUP);
@@ -33,14 +34,9 @@ fn a_stale_backup_halts_its_channel_before_anything_is_signed() {
     world.buy(&mut seller, 2);
     let (in_use, code) = world.run(&[&RESTORE[..], &["--force"]].concat());
     assert!(code == Some(1) && in_use.contains("open already"), "{in_use}");
-    let after = loop {
-        // The last receipt may still be on its way.
-        let seen = channels(&world);
-        if seen["sales"].as_u64().unwrap() >= 4 {
-            break seen;
-        }
-        std::thread::yield_now();
-    };
+    // The last receipt may still be on its way.
+    let after =
+        wait_for("four sales", || Some(channels(&world)).filter(|seen| seen["sales"].as_u64() >= Some(4)));
     seller.stop();
 
     let (there, code) = world.run(&RESTORE);
@@ -55,12 +51,14 @@ fn a_stale_backup_halts_its_channel_before_anything_is_signed() {
 
     // The service starts, says what is wrong, and sells nothing.
     let mut seller = world.seller();
-    let alarm = seller.running.until("the store comes from a backup");
+    let alarm = seller.has_said("the store comes from a backup");
     assert!(alarm.contains("restore a newer backup"), "{alarm}");
-    let mut buyer = world.command(&["buy", "--config", "buyer.toml", "--count", "1"]);
-    let mut buyer =
-        buyer.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    seller.refused(&mut buyer);
+    let mut buyer = Running::start(world.command(&["buy", "--config", "buyer.toml"]), "\"subscribed\"");
+    wait_for("a refusal", || {
+        seller.feed("{\"a\":1}\n");
+        buyer.has_said_by_now("xbr.error.")
+    });
+    drop(buyer);
     let halted = channels(&world);
     assert_eq!(halted["alarm"]["kind"], "outdated", "{halted}");
     assert_eq!(
@@ -88,7 +86,7 @@ fn a_stale_backup_halts_its_channel_before_anything_is_signed() {
 
 #[test]
 fn a_backup_that_is_damaged_or_anothers_is_not_put_back() {
-    let (world, market) = World::selling();
+    let (world, market) = World::selling(ROTATION);
     let mut seller = world.seller();
     world.buy(&mut seller, 1);
     world.succeed(&BACKUP);

@@ -3,7 +3,8 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::world::World;
+use crate::ROTATION;
+use crate::programs::World;
 
 /// Whether a program is on this machine.
 fn is_there(program: &str) -> bool {
@@ -13,7 +14,7 @@ fn is_there(program: &str) -> bool {
 
 #[test]
 fn shells_can_read_their_completions() {
-    let world = World::new();
+    let world = World::new(ROTATION);
     for (shell, check) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
         let script = world.succeed(&["completions", shell]);
         for command in ["doctor", "restore", "market"] {
@@ -40,7 +41,7 @@ fn shells_can_read_their_completions() {
 
 #[test]
 fn every_command_has_a_manual_page() {
-    let world = World::new();
+    let world = World::new(ROTATION);
     world.succeed(&["man", "--out", "man"]);
     for page in ["xbr-seller", "xbr-seller-run", "xbr-seller-sales-verify", "xbr-seller-market-channel-open"]
     {

@@ -1,4 +1,5 @@
-//! The operator's commands through the real program, beside a market of real processes.
+//! The operator's commands through the real program, beside a market of real processes, and what the operator of that
+//! market does.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +11,11 @@
 
 mod backup;
 mod doctor;
-mod guide;
 mod help;
+mod market;
+#[path = "../support/programs.rs"]
+mod programs;
 mod sales;
-mod world;
+
+/// A key for each payload, so that each is sold.
+const ROTATION: &str = "count = 1\n";

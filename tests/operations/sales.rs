@@ -7,7 +7,8 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::world::{API, World};
+use crate::ROTATION;
+use crate::programs::{API, World};
 
 const CONFIG: [&str; 2] = ["--config", "seller.toml"];
 
@@ -17,7 +18,7 @@ fn with<'a>(command: &[&'a str], args: &[&'a str]) -> Vec<&'a str> {
 
 #[test]
 fn what_was_sold_is_told_while_the_service_runs() {
-    let (world, market) = World::selling();
+    let (world, market) = World::selling(ROTATION);
     let mut seller = world.seller();
     world.buy(&mut seller, 3);
 
@@ -59,7 +60,7 @@ fn what_was_sold_is_told_while_the_service_runs() {
 
 #[test]
 fn whoever_follows_sees_each_sale_as_it_is_made() {
-    let (world, market) = World::selling();
+    let (world, market) = World::selling(ROTATION);
     let mut seller = world.seller();
     let mut follow = world.command(&with(&["sales"], &["--json", "--follow"]));
     let mut follower = follow.stdout(Stdio::piped()).spawn().unwrap();
@@ -76,7 +77,7 @@ fn whoever_follows_sees_each_sale_as_it_is_made() {
 
 #[test]
 fn receipts_are_exported_while_the_service_runs_and_checked_without_it() {
-    let (world, market) = World::selling();
+    let (world, market) = World::selling(ROTATION);
     let mut seller = world.seller();
     world.buy(&mut seller, 2);
     let told = world.succeed(&with(&["sales", "export"], &["--out", "receipts.csv"]));
@@ -107,7 +108,7 @@ fn receipts_are_exported_while_the_service_runs_and_checked_without_it() {
 
 #[test]
 fn a_store_that_is_not_there_is_not_made() {
-    let world = World::new();
+    let world = World::new(ROTATION);
     for command in [&["sales"][..], &["keys"], &["sales", "export"], &["sales", "earnings"]] {
         let (told, code) = world.run(&with(command, &[]));
         assert!(code == Some(1) && told.contains("does not exist yet"), "{told}");

@@ -1,6 +1,7 @@
 //! `/healthz`, `/readyz` and `/metrics`.
 
-use crate::world::{API, World, wait_for};
+use crate::programs::{API, wait_for};
+use crate::world::World;
 
 #[test]
 fn a_seller_is_ready_while_its_market_is_there_and_says_what_is_missing_when_not() {

@@ -11,6 +11,8 @@
 
 mod health;
 mod manager;
+#[path = "../support/programs.rs"]
+mod programs;
 mod reload;
 mod traces;
 mod world;

@@ -3,7 +3,8 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use crate::world::{Running, World};
+use crate::programs::Running;
+use crate::world::World;
 
 /// The manager's socket.
 struct Manager(UnixDatagram);
@@ -49,7 +50,7 @@ fn the_manager_hears_of_the_start_of_life_of_reloads_and_of_the_stop() {
     assert!(since.unwrap().parse::<u64>().unwrap() > 0);
     manager.hears("READY=1");
 
-    world.edit("[store]", "[stores]");
+    world.edit("seller.toml", "[store]", "[stores]");
     seller.signal("-HUP");
     manager.hears("RELOADING=1");
     let refused = manager.hears("READY=1").pop().unwrap();

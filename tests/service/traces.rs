@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::world::{API, World, wait_for};
+use crate::programs::{API, wait_for};
+use crate::world::World;
 
 /// A collector that takes everything: where it listens, and what it is sent.
 fn collector() -> (String, Receiver<(String, Value)>) {

@@ -218,6 +218,9 @@ pub enum ConnectError {
     /// The connection could not be made.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// What is there speaks no TLS, or nobody vouches for its certificate.
+    #[error("tls handshake failed: {0}")]
+    Tls(#[source] io::Error),
     /// The router chose a sub-protocol that was not offered, or none.
     #[error("router accepts none of the serializers offered")]
     Serializer,
@@ -255,8 +258,12 @@ impl ConnectError {
             | Self::Auth(_) => true,
             // Those three of the client's errors are about the moment: timeout, too early, too many requests.
             Self::Http { status } => (400..500).contains(status) && !matches!(status, 408 | 425 | 429),
-            // Abort reasons such as no_such_realm are not final: a router may still be starting.
-            Self::Refused { .. } | Self::Timeout { .. } | Self::Transport(_) | Self::Closed(_) => false,
+            // Abort reasons such as no_such_realm are not final: a router may still be starting. Certificates are renewed.
+            Self::Refused { .. }
+            | Self::Timeout { .. }
+            | Self::Transport(_)
+            | Self::Tls(_)
+            | Self::Closed(_) => false,
         }
     }
 }

@@ -24,6 +24,9 @@ export function setToken(token) {
   else sessionStorage.removeItem(KEPT_TOKEN);
 }
 
+/** What ends the stream of events, while there is one. */
+let following = null;
+
 async function send(path, { headers = {}, ...options } = {}) {
   const token = sessionStorage.getItem(KEPT_TOKEN);
   const authorization = token ? { authorization: `Bearer ${token}` } : {};
@@ -33,7 +36,11 @@ async function send(path, { headers = {}, ...options } = {}) {
     headers: { ...headers, ...authorization },
     ...options,
   });
-  if (answer.status === 401) throw new Unauthorized("the token is missing or wrong");
+  if (answer.status === 401) {
+    // The token was replaced: a stream from before goes on, and would not hear of it.
+    following?.abort();
+    throw new Unauthorized("the token is missing or wrong");
+  }
   if (!answer.ok) {
     const problem = await answer.json().catch(() => ({}));
     throw new Refused(problem.detail ?? `status ${answer.status}`);
@@ -102,6 +109,7 @@ function sleep(ms) {
 /** One connection, until it ends. */
 async function stream(lastId, heard, lives) {
   const abort = new AbortController();
+  following = abort;
   let silence = setTimeout(() => abort.abort(), SILENCE_MS);
   try {
     const headers = lastId === null ? {} : { "last-event-id": lastId };
@@ -120,6 +128,7 @@ async function stream(lastId, heard, lives) {
       blocks.forEach((block) => parse(block, heard));
     }
   } finally {
+    following = null;
     clearTimeout(silence);
   }
 }

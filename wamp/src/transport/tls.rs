@@ -73,7 +73,7 @@ pub(super) async fn connect(
         .with_root_certificates(store)
         .with_no_client_auth();
     let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
-    Ok(stream.map_err(TransportError::Io)?)
+    stream.map_err(ConnectError::Tls)
 }
 
 fn unusable(message: String) -> ConnectError {

@@ -1,0 +1,93 @@
+//! What the text names is there: options, commands, files.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::pages::{ROOT, all};
+use crate::programs::{World, said};
+use crate::reader::help_of;
+
+/// Options of other programs that are named: of cargo and curl.
+const FOREIGN: [&str; 4] = ["--max-time", "--open", "--path", "--release"];
+
+/// Whatever begins like an option.
+fn options(text: &str) -> BTreeSet<&str> {
+    let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let words = text.split(|c: char| !is_part(c));
+    words.filter(|word| word.starts_with("--") && word.contains(|c: char| c.is_ascii_lowercase())).collect()
+}
+
+#[test]
+fn every_option_that_is_named_is_one() {
+    let world = World::new("");
+    // Which has those of all commands.
+    let mut helps = vec![world.succeed(&["completions", "bash"])];
+    for entry in fs::read_dir(Path::new(ROOT).join("scripts")).unwrap().map(Result::unwrap) {
+        helps.push(help_of(&entry.path()));
+    }
+    let known: BTreeSet<&str> = helps.iter().flat_map(|help| options(help)).chain(FOREIGN).collect();
+    for page in all() {
+        for option in options(&page.text) {
+            assert!(known.contains(option), "{}: there is no option {option}", page.name);
+        }
+    }
+}
+
+#[test]
+fn every_command_that_is_named_is_one() {
+    let world = World::new("");
+    let mut named = BTreeSet::new();
+    for page in all() {
+        for span in page.text.split("`xbr-seller ").skip(1) {
+            let words = span.split('`').next().unwrap().split_whitespace();
+            let is_command = |word: &&str| word.bytes().all(|c| c.is_ascii_lowercase());
+            named.insert(words.take_while(is_command).map(str::to_owned).collect::<Vec<_>>());
+        }
+    }
+    assert!(named.len() > 5, "{named:?}");
+    for command in named {
+        let words: Vec<&str> = command.iter().map(String::as_str).chain(["--help"]).collect();
+        world.succeed(&words);
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for page in all() {
+        let folder = Path::new(ROOT).join(&page.name).parent().unwrap().to_owned();
+        for link in page.text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let file = link.split('#').next().unwrap();
+            if !link.contains("://") {
+                assert!(folder.join(file).exists(), "{}: {link}", page.name);
+            }
+        }
+    }
+}
+
+/// Whether systemd can read the unit is for systemd to say; where it is not, that there are keys and values.
+#[test]
+fn the_unit_of_the_service_can_be_read() {
+    let unit = fs::read_to_string(Path::new(ROOT).join("config/xbr-seller.service")).unwrap();
+    let world = World::new("");
+    let program = env!("CARGO_BIN_EXE_xbr-seller");
+    world.write("xbr-seller.service", &unit.replace("/usr/local/bin/xbr-seller", program));
+    let mut verify = Command::new("systemd-analyze");
+    match verify.arg("verify").arg(world.path("xbr-seller.service")).output() {
+        Ok(output) => {
+            let told = said(&output);
+            let about_it: Vec<_> = told.lines().filter(|line| line.contains("xbr-seller.service")).collect();
+            assert!(about_it.is_empty(), "{told}");
+        }
+        Err(_) => {
+            for line in unit.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+                let is_section = line.starts_with('[') && line.ends_with(']');
+                assert!(
+                    is_section || line.split_once('=').is_some_and(|(key, _)| !key.contains(' ')),
+                    "{line}"
+                );
+            }
+        }
+    }
+}
