@@ -3,10 +3,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::HeaderValue;
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
+use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use axum::routing::get;
 
@@ -19,16 +16,16 @@ const SVG: &str = "image/svg+xml";
 
 /// What each file is served with. Nothing is loaded from elsewhere, nothing inline runs, nobody may frame the page, and a
 /// program that was replaced brings its own page at once.
-const HEADERS: [(HeaderName, &str); 5] = [
+const HEADERS: [(&str, &str); 5] = [
     (
-        CONTENT_SECURITY_POLICY,
+        "content-security-policy",
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
          frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     ),
-    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (REFERRER_POLICY, "no-referrer"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-    (CACHE_CONTROL, "no-cache"),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cache-control", "no-cache"),
 ];
 
 /// A file of the page.
@@ -79,6 +76,8 @@ const fn file(path: &'static str, content_type: &'static str, text: &'static str
 
 fn serve(file: &File) -> Response {
     let mut response = typed(file.content_type, Body::from(file.text));
-    response.headers_mut().extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    let headers =
+        HEADERS.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+    response.headers_mut().extend(headers);
     response
 }

@@ -80,7 +80,7 @@ fn the_page_is_whole_and_loads_nothing_from_elsewhere() {
 #[test]
 fn a_token_is_wanted_for_the_figures_and_not_for_the_page() {
     let world = World::new();
-    world.write_secret("token", "0123456789abcdef0123456789abcdef\n");
+    world.write("token", "0123456789abcdef0123456789abcdef\n");
     let seller = world.seller(&[("XBR_SELLER__HTTP__TOKEN_FILE", "token")]);
     assert!(loaded(&seller).len() > 10);
     for path in [
