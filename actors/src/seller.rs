@@ -276,7 +276,6 @@ impl Seller {
             api.series = series;
             api.incarnation = incarnation;
         }
-        self.publish_directory();
     }
 }
 

@@ -38,6 +38,9 @@ enum Scenario {
         /// How many sales a round has
         #[arg(long, default_value_t = 5000)]
         sales: u32,
+        /// Only SQLite with 64 in flight, for a profile of it
+        #[arg(long)]
+        durable: bool,
     },
     /// Let key series rotate every second
     Rotate {
@@ -72,8 +75,8 @@ fn main() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let figures = match Cli::parse().scenario {
         Scenario::Wrap { rounds } => json!({ "wrap": wrap::run(rounds, cores) }),
-        Scenario::Sell { rounds, sales } => {
-            let (primitives, rows) = sell::run(rounds, sales);
+        Scenario::Sell { rounds, sales, durable } => {
+            let (primitives, rows) = sell::run(rounds, sales, durable);
             json!({ "primitives": primitives, "sell": rows })
         }
         Scenario::Rotate { series, seconds, durable } => {

@@ -25,6 +25,9 @@ use crate::support::{API, CHANNEL, URI, buyer, market_maker, seller_key, terms_o
 /// How many sales are in flight when they are pipelined.
 const IN_FLIGHT: usize = 64;
 
+/// Which row that is, of those that are measured.
+const DURABLE_AND_PIPELINED: usize = 2;
+
 /// What a key costs, 10^-18 XBR: a thousandth of an XBR.
 const PRICE: u64 = 1_000_000_000_000_000;
 
@@ -136,8 +139,9 @@ pub struct Primitives {
     pub sign_us: f64,
 }
 
-/// Measures both stores, pipelined and one at a time, so many sales a round, and the primitives in between.
-pub fn run(rounds: usize, sales: u32) -> (Primitives, Vec<SellFigures>) {
+/// Measures both stores, pipelined and one at a time, so many sales a round, and the primitives in between; or only the
+/// durable one, pipelined.
+pub fn run(rounds: usize, sales: u32, durable: bool) -> (Primitives, Vec<SellFigures>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut primitives: [Vec<f64>; 4] = Default::default();
@@ -155,6 +159,9 @@ pub fn run(rounds: usize, sales: u32) -> (Primitives, Vec<SellFigures>) {
             row.push(figure);
         }
         for (index, row) in rows.iter_mut().enumerate() {
+            if durable && index != DURABLE_AND_PIPELINED {
+                continue;
+            }
             let from = sold.get_mut(index / 2).unwrap();
             // One at a time takes many times as long.
             let sales = if row.in_flight == 1 { sales / 10 } else { sales };

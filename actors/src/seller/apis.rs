@@ -10,13 +10,10 @@ use crate::options::ApiError;
 use crate::wrapper::WrapError;
 
 impl Seller {
-    /// Lets every handle find the wrappers that there are now.
-    pub(super) fn publish_directory(&self) {
-        let wrappers: HashMap<_, _> = self
-            .apis
-            .iter()
-            .map(|(api_id, api)| (*api_id, KeySeries::wrapper_of(&api.options, api.keyring.clone())))
-            .collect();
+    /// Changes what every handle finds: the wrapper of each API.
+    fn change_directory(&self, change: impl FnOnce(&mut HashMap<ApiId, Wrapper>)) {
+        let mut wrappers = HashMap::clone(&self.directory.load());
+        change(&mut wrappers);
         self.directory.store(Arc::new(wrappers));
     }
 
@@ -40,9 +37,10 @@ impl Seller {
         };
         let keyring = Arc::new(Keyring::default());
         let (series, incarnation) = self.make_series(options.clone(), keyring.clone(), ctx);
+        let wrapper = KeySeries::wrapper_of(&options, keyring.clone());
         let api = Api { options, keyring: keyring.clone(), series, incarnation, on_rotate: Vec::new() };
         self.apis.insert(api_id, api);
-        self.publish_directory();
+        self.change_directory(|wrappers| drop(wrappers.insert(api_id, wrapper)));
         Ok(keyring)
     }
 }
@@ -66,7 +64,7 @@ impl Handler<RemoveApi> for Seller {
 
     fn handle(&mut self, message: RemoveApi, _: &mut Self::Context) -> Self::Result {
         let Some(api) = self.apis.remove(&message.0) else { return Box::pin(async { false }) };
-        self.publish_directory();
+        self.change_directory(|wrappers| drop(wrappers.remove(&message.0)));
         Box::pin(async move {
             // A series that has died has nothing to revoke any more.
             let _ = api.series.send(Halt).await;
