@@ -91,3 +91,32 @@ fn the_unit_of_the_service_can_be_read() {
         }
     }
 }
+
+/// No image is built here: what it copies and runs is there.
+#[test]
+fn the_container_file_runs_what_there_is() {
+    let text = fs::read_to_string(Path::new(ROOT).join("config/Containerfile")).unwrap();
+    let words_of = |instruction: &str| -> Vec<String> {
+        let list = text.lines().map(str::trim).find_map(|line| line.strip_prefix(instruction));
+        serde_json::from_str(list.unwrap()).unwrap()
+    };
+    assert_eq!(words_of("ENTRYPOINT "), ["xbr-seller"]);
+    let world = World::new("");
+    // The first one is that of the health check, the other that of the image.
+    let checks = words_of("CMD ");
+    assert_eq!(checks[0], "xbr-seller");
+    let default = text.lines().rev().find_map(|line| line.strip_prefix("CMD ")).unwrap();
+    let default: Vec<String> = serde_json::from_str(default).unwrap();
+    for command in [&checks[1..], &default] {
+        let words: Vec<&str> = command.iter().map(String::as_str).chain(["--help"]).collect();
+        assert!(
+            world.succeed(&words).contains("XBR_SELLER_CONFIG"),
+            "{words:?} is told where the configuration is"
+        );
+    }
+    let built = text.lines().find(|line| line.starts_with("RUN cargo ")).unwrap();
+    assert!(built.ends_with("cargo build --release --locked --bin xbr-seller"), "{built}");
+    assert!(text.contains("COPY --from=build /src/target/release/xbr-seller /usr/local/bin/xbr-seller\n"));
+    let ignored = fs::read_to_string(Path::new(ROOT).join(".dockerignore")).unwrap();
+    assert!(["target", ".git", ".peers"].iter().all(|name| ignored.lines().any(|line| line == *name)));
+}
