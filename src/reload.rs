@@ -1,8 +1,9 @@
 //! Reading the configuration again while the service runs (SIGHUP): what changed in the file is applied, all of it or
 //! nothing. What was changed over the HTTP interface and not in the file stays as it is.
 //!
-//! APIs come and go, and prices, limits and the token of the HTTP interface change. Everything else is what the service began with: to change it, the
-//! service has to be restarted, and a reload that asks for it is refused with the names of the keys.
+//! APIs come and go, and prices, limits and the token of the HTTP interface change. Everything else is what the
+//! service began with: to change it, the service has to be restarted, and a reload that asks for it is refused with
+//! the names of the keys.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -6,17 +6,19 @@ use std::io;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use xbr_actors::{Clock, SystemClock};
 use xbr_market::buyer::{
     BuyerHandle, BuyerOptions, DecryptedEvent, MarketError, SpawnError, SqliteBuyerStore, StartError,
 };
 use xbr_store::{MasterKeyError, StoreError};
 
+use self::time_of_day::TimeOfDay;
 use crate::config::{BuyConfig, Secrets};
 
 pub mod line;
 mod printer;
+mod time_of_day;
 
 pub use printer::Printer;
 
@@ -127,6 +129,7 @@ async fn consume(
     let topics = config.subscriptions.iter().map(|topic| (topic.uri.as_str(), topic.matching));
     let mut events = buyer.subscribe_all(topics).await.map_err(ConsumerError::Subscribe)?;
     tracing::info!(topics = config.subscriptions.len(), "subscribed");
+    let mut time = TimeOfDay::new(Instant::now(), SystemClock.now_ns());
     let mut printed = 0;
     while count != Some(printed) {
         let event = tokio::select! {
@@ -137,7 +140,7 @@ async fn consume(
             tracing::info!("nobody reads the events any more");
             return Ok(());
         };
-        if let Some(line) = line_of(event) {
+        if let Some(line) = line_of(event, &mut time) {
             printer.print(line).await;
             printed += 1;
         }
@@ -146,13 +149,12 @@ async fn consume(
 }
 
 /// What is printed of an event; `None`, and a line in the log, for one that cannot be decrypted.
-fn line_of(event: DecryptedEvent) -> Option<Vec<u8>> {
+fn line_of(event: DecryptedEvent, time: &mut TimeOfDay) -> Option<Vec<u8>> {
     let DecryptedEvent { topic, key_id, payload, missed, received } = event;
     if missed > 0 {
         tracing::warn!(%topic, missed, "events came faster than they were printed, and were left out");
     }
-    let age_ns = u64::try_from(received.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    let received_ns = SystemClock.now_ns().saturating_sub(age_ns);
+    let received_ns = time.at(received, Instant::now(), SystemClock.now_ns());
     match payload {
         Ok(payload) => Some(line::event(&topic, key_id?, &payload, received_ns)),
         Err(error) => {
