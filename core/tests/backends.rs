@@ -228,6 +228,11 @@ fn a_damaged_box_does_not_open() {
         assert_eq!(sealed.len(), 80);
         damage_is_noticed(&sealed, 48, |bytes| (backend.sealed_box_open)(&[3; 32], bytes));
         assert_eq!((backend.sealed_box_open)(&[5; 32], &sealed), Err(OpenError::Forged), "another key");
+        damage_is_noticed(&sealed, 48, |bytes| (backend.sealed_box_open_with)(&[3; 32], &buyer, bytes));
+        assert_eq!((backend.sealed_box_open_with)(&[3; 32], &buyer, &sealed), Ok(vec![4; 32]));
+        let other = (backend.sealed_box_public_key)(&[5; 32]);
+        let opened = (backend.sealed_box_open_with)(&[3; 32], &other, &sealed);
+        assert_eq!(opened, Err(OpenError::Forged), "another public key");
     }
 }
 

@@ -22,13 +22,13 @@ pub mod portable;
 
 #[cfg(feature = "native")]
 pub use native::{
-    SigningKey, recover_public_key, sealed_box_open, sealed_box_public_key, sealed_box_seal,
-    sealed_box_seal_with, secretbox_open, secretbox_seal, secretbox_seal_encoded, sign,
+    SigningKey, recover_public_key, sealed_box_open, sealed_box_open_with, sealed_box_public_key,
+    sealed_box_seal, sealed_box_seal_with, secretbox_open, secretbox_seal, secretbox_seal_encoded, sign,
 };
 #[cfg(all(feature = "portable", not(feature = "native")))]
 pub use portable::{
-    SigningKey, recover_public_key, sealed_box_open, sealed_box_public_key, sealed_box_seal,
-    sealed_box_seal_with, secretbox_open, secretbox_seal, secretbox_seal_encoded, sign,
+    SigningKey, recover_public_key, sealed_box_open, sealed_box_open_with, sealed_box_public_key,
+    sealed_box_seal, sealed_box_seal_with, secretbox_open, secretbox_seal, secretbox_seal_encoded, sign,
 };
 
 /// Bytes of the random nonce in front of a secretbox.

@@ -135,8 +135,22 @@ fn sealed_box_nonce(ephemeral: &[u8; 32], recipient: &[u8; 32]) -> crypto_box::N
 /// # Errors
 /// [`OpenError`] when it is shorter than 48 bytes, was changed, or was sealed to another key.
 pub fn sealed_box_open(secret: &[u8; 32], sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+    sealed_box_open_with(secret, &sealed_box_public_key(secret), sealed)
+}
+
+/// [`sealed_box_open`] for whoever has the public key of the secret key at hand, which takes a third of the
+/// time to work out. With another one nothing opens.
+///
+/// # Errors
+/// [`OpenError`], as [`sealed_box_open`].
+pub fn sealed_box_open_with(
+    secret: &[u8; 32],
+    public: &BuyerKey,
+    sealed: &[u8],
+) -> Result<Vec<u8>, OpenError> {
+    init();
     split_box::<{ SEALED_BOX_OVERHEAD - MAC_LEN }>(sealed)?;
-    let public = (*sealed_box_public_key(secret).as_bytes()).into();
+    let public = (*public.as_bytes()).into();
     crypto_box::open_sealed_box(sealed, &public, &crypto_box::SecretKey::from_bytes_exact(*secret))
         .map_err(|_| OpenError::Forged)
 }

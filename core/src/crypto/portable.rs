@@ -144,6 +144,19 @@ pub fn sealed_box_open(secret: &[u8; 32], sealed: &[u8]) -> Result<Vec<u8>, Open
     crypto_box::SecretKey::from_bytes(*secret).unseal(sealed).map_err(|_| OpenError::Forged)
 }
 
+/// [`sealed_box_open`] for whoever has the public key of the secret key at hand. With another one nothing opens.
+///
+/// # Errors
+/// [`OpenError`], as [`sealed_box_open`].
+pub fn sealed_box_open_with(
+    secret: &[u8; 32],
+    public: &BuyerKey,
+    sealed: &[u8],
+) -> Result<Vec<u8>, OpenError> {
+    let opened = sealed_box_open(secret, sealed)?;
+    if sealed_box_public_key(secret) == *public { Ok(opened) } else { Err(OpenError::Forged) }
+}
+
 /// The Curve25519 public key of a secret key.
 pub fn sealed_box_public_key(secret: &[u8; 32]) -> BuyerKey {
     BuyerKey::new(crypto_box::SecretKey::from_bytes(*secret).public_key().to_bytes())

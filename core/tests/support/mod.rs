@@ -17,6 +17,7 @@ pub(crate) struct Backend {
     pub(crate) sealed_box_seal: fn(&BuyerKey, &[u8]) -> Result<Vec<u8>, SealError>,
     pub(crate) sealed_box_seal_with: fn(&[u8; 32], &BuyerKey, &[u8]) -> Result<Vec<u8>, SealError>,
     pub(crate) sealed_box_open: fn(&[u8; 32], &[u8]) -> Result<Vec<u8>, OpenError>,
+    pub(crate) sealed_box_open_with: fn(&[u8; 32], &BuyerKey, &[u8]) -> Result<Vec<u8>, OpenError>,
     pub(crate) sealed_box_public_key: fn(&[u8; 32]) -> BuyerKey,
     pub(crate) public_key: fn(&[u8; 32]) -> Result<[u8; 64], KeyError>,
     pub(crate) sign: fn(&[u8; 32], &[u8; 32]) -> Result<Signature, SignError>,
@@ -38,6 +39,7 @@ macro_rules! backend {
             sealed_box_seal: xbr_core::crypto::$name::sealed_box_seal,
             sealed_box_seal_with: xbr_core::crypto::$name::sealed_box_seal_with,
             sealed_box_open: xbr_core::crypto::$name::sealed_box_open,
+            sealed_box_open_with: xbr_core::crypto::$name::sealed_box_open_with,
             sealed_box_public_key: xbr_core::crypto::$name::sealed_box_public_key,
             public_key: |secret| {
                 xbr_core::crypto::$name::SigningKey::from_bytes(secret).map(|key| key.public_key())
