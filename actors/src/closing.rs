@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use actix::{Addr, Message};
 use thiserror::Error;
+use xbr_compute::on_worker;
 use xbr_core::channel::{Channel, OwnClose, OwnCloseDecision, Reconciliation};
 use xbr_core::reject::OwnCloseReject;
 use xbr_core::wire::{ChannelStatus, MarketCloseRequest, MarketDomain, MarketMakerStatus};
@@ -15,7 +16,6 @@ use xbr_core::{Address, Amount, ChannelId, Eip712};
 use xbr_store::StoreError;
 
 use crate::channel_ledger::{ChannelLedger, CommitOwnClose, Observe};
-use crate::compute::on_worker;
 use crate::messages::{
     FetchBalance, FetchChannel, FetchConfig, FetchStatus, MarketError, MarketPort, SubmitClose, ask,
 };

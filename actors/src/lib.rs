@@ -14,7 +14,6 @@
 mod backoff;
 mod channel_ledger;
 pub mod closing;
-mod compute;
 mod handle;
 mod in_flight;
 pub mod key_series;

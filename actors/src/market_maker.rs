@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use xbr_compute::on_worker;
 use xbr_core::reject::ArgumentError;
 use xbr_core::signer::Signer;
 use xbr_core::wire::{
@@ -16,7 +17,6 @@ use xbr_core::wire::{
 use xbr_core::{ProviderId, Value};
 use xbr_wamp::{Call, CallError, CallResult, Dial, IncomingEvent, Invoke, Session};
 
-use crate::compute::on_worker;
 use crate::in_flight::InFlight;
 use crate::messages::{
     FetchActiveChannel, FetchBalance, FetchChannel, FetchChannels, FetchConfig, FetchStatus, Join, Leave,

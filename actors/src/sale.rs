@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tracing::Span;
+use xbr_compute::on_worker;
 use xbr_core::channel::ChannelTerms;
 use xbr_core::eip712::Eip712;
 use xbr_core::reject::{CloseReject, SaleReject};
@@ -15,7 +16,6 @@ use xbr_core::{Address, Amount, ApiId, Signature, crypto};
 use xbr_store::KeyRecord;
 use xbr_store::kill_point::Step;
 
-use crate::compute::on_worker;
 use crate::spans::step;
 
 /// A sale's unordered part, under way.

@@ -4,13 +4,13 @@ use actix::fut;
 use actix::prelude::*;
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
+use xbr_compute::on_worker;
 use xbr_store::KeyLookup;
 
 use super::{
     Advance, AttachMarket, DetachMarket, Encrypt, EncryptBatch, Halt, KeySeries, Observe, Pause, Resume,
     RotateNow, SealKey, SealKeyError, SeriesStatus, SetPrice, Subscribe, Unpause,
 };
-use crate::compute::on_worker;
 use crate::messages::{RevokeOffer, ask};
 use crate::wrapper::{WrapError, Wrapped};
 

@@ -16,17 +16,18 @@ use actix::prelude::*;
 use backon::ExponentialBackoff;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
+use xbr_compute::on_worker;
 use xbr_core::wire::{Block, MarketConfig, MarketMakerStatus, MarketStatus};
 use xbr_core::{Address, ChannelId, ProviderId, Signature, Value};
 
 use super::book::Book;
-use super::compute::{on_worker, signer_of};
 use super::lane::Lane;
 use super::messages::{Asked, Publish, RealmPort};
 use super::options::{MakerOptions, OfferPolicy};
 use super::procedures::Request;
 use super::purchase::PurchaseId;
 use super::reject::{BuyReject, MakerReject};
+use super::signing::signer_of;
 
 mod books;
 mod buying;

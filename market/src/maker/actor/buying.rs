@@ -1,13 +1,14 @@
 //! From a call of `buy_key` to a sale that can go out to the seller.
 
 use actix::prelude::*;
+use xbr_compute::on_worker;
 use xbr_core::wire::BuyRequest;
 
 use super::{Maker, Reply};
 use crate::maker::book::{Choice, Entry, Prior};
-use crate::maker::compute::{on_worker, sign};
 use crate::maker::purchase::{Purchase, PurchaseId, Sale};
 use crate::maker::reject::{BuyReject, MakerReject};
+use crate::maker::signing::sign;
 
 /// What is said when the market maker's own key does not sign.
 const NOT_SIGNED: &str = "the market maker cannot sign";

@@ -2,16 +2,17 @@
 //! goes on with another channel, if there is one.
 
 use actix::prelude::*;
+use xbr_compute::on_worker;
 use xbr_core::ChannelId;
 use xbr_core::wire::{CloseReceipt, CloseRequest, OnChannelClosed, uri};
 
 use super::Maker;
 use crate::maker::account::Account;
-use crate::maker::compute::{on_worker, sign, signer_of};
 use crate::maker::messages::CallClose;
 use crate::maker::outcome::ProviderError;
 use crate::maker::purchase::PurchaseId;
 use crate::maker::reject::BuyReject;
+use crate::maker::signing::{sign, signer_of};
 
 impl Maker {
     /// Closes a channel once the sales in flight over it have ended. It is the one that a purchase needs

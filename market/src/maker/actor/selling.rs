@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use actix::prelude::*;
+use xbr_compute::on_worker;
 use xbr_core::payload::SEALED_KEY_LEN;
 use xbr_core::wire::{ByChannel, ChannelType, SellReceipt, SellRequest, uri};
 use xbr_core::{ChannelId, ChannelSeq, Signature};
 
 use super::Maker;
 use crate::maker::account::Account;
-use crate::maker::compute::{on_worker, sign, signer_of};
 use crate::maker::messages::CallSell;
 use crate::maker::outcome::{ProviderError, Verdict, judge};
 use crate::maker::purchase::{Purchase, PurchaseId};
 use crate::maker::reject::{BuyReject, MakerReject};
+use crate::maker::signing::{sign, signer_of};
 
 /// What the reference says when a seller's answer is none that it knows.
 const TRANSACTION_FAILED: &str = "xbr.error.transaction_failed";
