@@ -9,5 +9,6 @@
 
 pub mod buyer;
 pub mod maker;
+mod memory;
 pub mod router;
 mod sqlite;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use xbr_core::wire::{ChannelType, MarketDomain};
 use xbr_core::{Address, Amount, DelegateKey, MarketId, Signer};
-use xbr_market::maker::store::SqliteMakerStore;
+use xbr_market::maker::store::MemoryMakerStore;
 use xbr_market::maker::{ChannelGrant, MakerHandle, MakerOptions};
 use xbr_market::router::{Identity, RealmOptions, Role, RouterHandle, RouterOptions};
 use xbr_wamp::{Incoming, IncomingEvent, Match, Session};
@@ -70,7 +70,7 @@ impl World {
             verifying_contract: Address::new([0x44; 20]),
             market_id: MARKET,
         };
-        let store = Arc::new(SqliteMakerStore::in_memory().unwrap());
+        let store = Arc::new(MemoryMakerStore::new().unwrap());
         let mut options = MakerOptions::new(Arc::new(maker), domain, store, dial(&router, REALM));
         let grant = ChannelGrant {
             kind: ChannelType::Paying,

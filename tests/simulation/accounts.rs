@@ -126,7 +126,7 @@ fn compare_keys(world: &World, settled: &[&Purchase], wanted: &[Wanted]) -> Resu
         let before = bought.insert((index, purchase.key_id), purchase.id);
         equal("a key that the same buyer bought before, and none", before, None)?;
         let stored = now(world.buyers[index].store.key(purchase.key_id)).unwrap();
-        let stored = stored.ok_or_else(|| format!("paid, but not delivered: {purchase:?}"))?;
+        let stored = stored.key.ok_or_else(|| format!("paid, but not delivered: {purchase:?}"))?;
         let Ok(KeyLookup::Found(record)) = now(world.seller.store.key(purchase.key_id)) else {
             return Err(format!("bought from nobody: {purchase:?}"));
         };

@@ -12,9 +12,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
 use xbr_core::channel::{Channel, ChannelState, CloseRecord, OwnClose, SaleRecord};
-use xbr_core::{Amount, ApiId, ChannelId, ChannelSeq, DataKey, KeyId};
+use xbr_core::{ApiId, ChannelId, ChannelSeq, KeyId};
 use xbr_market::buyer::BuyerStore;
-use xbr_market::buyer::store::{BoughtKey, ReceiveKey};
+use xbr_market::buyer::store::{BoughtKey, ReceiveKey, StoredKey};
 use xbr_market::buyer::wallet::{Payment, Settlement, Wallet};
 use xbr_market::maker::MakerStore;
 use xbr_market::maker::account::Market;
@@ -235,11 +235,7 @@ impl<S: BuyerStore> BuyerStore for Mounted<S> {
         self.write(|store| store.settle(channel_id, settlement, bought))
     }
 
-    fn written_off(&self, key_id: KeyId) -> StoreFuture<Amount> {
-        self.read(|store| store.written_off(key_id))
-    }
-
-    fn key(&self, key_id: KeyId) -> StoreFuture<Option<DataKey>> {
+    fn key(&self, key_id: KeyId) -> StoreFuture<StoredKey> {
         self.read(|store| store.key(key_id))
     }
 }

@@ -14,9 +14,9 @@ use xbr_core::offer::{OfferTerms, UriPrefix};
 use xbr_core::wire::ChannelType;
 use xbr_core::{Address, Amount, ApiId, DataKey, DelegateKey, KeyId, Signer};
 use xbr_market::buyer::messages::MarketPort as BuyerPort;
-use xbr_market::buyer::{BuyError, BuyerHandle, BuyerOptions, BuyerState, SqliteBuyerStore};
+use xbr_market::buyer::{BuyError, BuyerHandle, BuyerOptions, BuyerState, MemoryBuyerStore};
 use xbr_market::maker::messages::RealmPort;
-use xbr_market::maker::{ChannelGrant, MakerHandle, MakerOptions, MakerState, SqliteMakerStore};
+use xbr_market::maker::{ChannelGrant, MakerHandle, MakerOptions, MakerState, MemoryMakerStore};
 use xbr_store::{Fault, MemoryStore};
 use xbr_wamp::{ConnectError, Dial};
 
@@ -68,8 +68,8 @@ pub(crate) struct World {
     pub(crate) network: Rc<Network>,
     clock: Arc<VirtualClock>,
     pub(crate) seller: Side<MemoryStore, Addr<Seller>>,
-    pub(crate) maker: Side<SqliteMakerStore, MakerHandle>,
-    pub(crate) buyers: Vec<Side<SqliteBuyerStore, BuyerHandle>>,
+    pub(crate) maker: Side<MemoryMakerStore, MakerHandle>,
+    pub(crate) buyers: Vec<Side<MemoryBuyerStore, BuyerHandle>>,
     grants: Vec<ChannelGrant>,
     max_in_flight: usize,
     keys: Vec<KeyId>,
@@ -126,10 +126,9 @@ impl World {
         let store = MemoryStore::new();
         network.audit.borrow_mut().ledger = Some(store.clone());
         let seller = seller(&network, &clock, store, Disk::default());
-        let store = SqliteMakerStore::in_memory().unwrap();
+        let store = MemoryMakerStore::new().unwrap();
         let maker = maker(&network, &clock, (&grants, max_in_flight), store, Disk::default());
-        let new_buyer =
-            |index| buyer(&network, index, SqliteBuyerStore::in_memory().unwrap(), Disk::default());
+        let new_buyer = |index| buyer(&network, index, MemoryBuyerStore::new().unwrap(), Disk::default());
         let buyers = (0..BUYERS).map(new_buyer).collect();
         let (keys, wants) = (Vec::new(), Vec::new());
         Self { chance, network, clock, seller, maker, buyers, grants, max_in_flight, keys, wants }
@@ -384,9 +383,9 @@ fn maker(
     network: &Rc<Network>,
     clock: &Arc<VirtualClock>,
     (grants, max_in_flight): (&[ChannelGrant], usize),
-    store: SqliteMakerStore,
+    store: MemoryMakerStore,
     disk: Disk,
-) -> Side<SqliteMakerStore, MakerHandle> {
+) -> Side<MemoryMakerStore, MakerHandle> {
     let cut = Cut::default();
     let mounted = Arc::new(Mounted { store: store.clone(), disk: disk.clone(), cut: cut.clone() });
     let mut options = MakerOptions::new(Arc::new(market_maker()), domain(), mounted, no_dial());
@@ -406,9 +405,9 @@ fn maker(
 fn buyer(
     network: &Rc<Network>,
     index: usize,
-    store: SqliteBuyerStore,
+    store: MemoryBuyerStore,
     disk: Disk,
-) -> Side<SqliteBuyerStore, BuyerHandle> {
+) -> Side<MemoryBuyerStore, BuyerHandle> {
     let cut = Cut::default();
     let mounted = Arc::new(Mounted { store: store.clone(), disk: disk.clone(), cut: cut.clone() });
     let signer = Arc::new(buyer_key(index));

@@ -22,6 +22,7 @@ use super::error::{BuyError, MarketError, StartError};
 use super::messages::{FetchBalance, MarketPort, Subscribe, ask};
 use super::options::BuyerOptions;
 use super::purchases::{Purchases, Want};
+use super::store::StoredKey;
 use super::till::Till;
 use super::wallet::Wallet;
 
@@ -174,13 +175,8 @@ impl Buyer {
         *self.state.borrow() == BuyerState::Started
     }
 
-    fn looked_up(
-        &mut self,
-        key_id: KeyId,
-        found: Result<Option<DataKey>, StoreError>,
-        ctx: &mut Context<Self>,
-    ) {
-        match found {
+    fn looked_up(&mut self, key_id: KeyId, found: Result<StoredKey, StoreError>, ctx: &mut Context<Self>) {
+        match found.map(|found| found.key) {
             Ok(Some(key)) => self.hand_out(key_id, &key),
             Ok(None) if self.is_started() => {
                 self.purchases.enqueue(key_id);

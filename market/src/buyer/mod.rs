@@ -36,5 +36,5 @@ pub use error::{BuyError, MarketError, StartError, UnwrapError};
 pub use handle::{BuyerHandle, SpawnError};
 pub use options::BuyerOptions;
 pub use session::MarketSession;
-pub use store::{BuyerStore, SqliteBuyerStore};
+pub use store::{BuyerStore, MemoryBuyerStore, SqliteBuyerStore};
 pub use stream::{Decrypted, DecryptedEvent};

@@ -71,6 +71,13 @@ impl BuyerOptions {
     }
 }
 
+impl BuyerOptions {
+    /// What may be given for a key for which so much was written off.
+    pub(super) fn limit(&self, written_off: Amount) -> Amount {
+        self.max_price.checked_sub(written_off).unwrap_or_default()
+    }
+}
+
 impl fmt::Debug for BuyerOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BuyerOptions")

@@ -14,7 +14,7 @@ use super::messages::{
     BuyKey, FetchActiveChannel, FetchBalance, FetchConfig, FetchQuote, Join, MarketPort, SessionLost, ask,
 };
 use super::options::BuyerOptions;
-use super::store::{BoughtKey, ReceiveKey};
+use super::store::{BoughtKey, ReceiveKey, StoredKey};
 use super::wallet::{End, Payment, PaymentReject, ReceiptFault, Settlement, Verdict, Wallet};
 
 #[derive(Debug)]
@@ -60,14 +60,15 @@ impl Till {
     pub(super) async fn buy(&mut self, key_id: KeyId) -> Result<DataKey, BuyError> {
         self.reconcile().await?;
         // Settling the payment of before may have brought this very key.
-        if let Some(key) = self.options.store.key(key_id).await? {
+        let StoredKey { key, written_off } = self.options.store.key(key_id).await?;
+        if let Some(key) = key {
             return Ok(key);
         }
+        let limit = self.options.limit(written_off);
         let quote = ask(&self.market.fetch_quote, FetchQuote { key_id }).await?;
         if quote.key_id != key_id {
             return Err(BuyError::OtherQuote);
         }
-        let limit = self.limit(key_id).await?;
         let state = match self.wallet.propose(quote.price, limit) {
             Err(empty @ PaymentReject::InsufficientBalance { .. }) => {
                 self.change_channel(empty).await?;
@@ -231,8 +232,8 @@ impl Till {
 
     /// What may still be given for a key: what was written off for it counts.
     async fn limit(&self, key_id: KeyId) -> Result<Amount, BuyError> {
-        let written_off = self.options.store.written_off(key_id).await?;
-        Ok(self.options.max_price.checked_sub(written_off).unwrap_or_default())
+        let stored = self.options.store.key(key_id).await?;
+        Ok(self.options.limit(stored.written_off))
     }
 
     async fn remote(&self) -> Result<ChannelState, MarketError> {
@@ -304,10 +305,7 @@ async fn follow(
 ) -> Result<Wallet, StartError> {
     let channel_id = wallet.terms.channel_id;
     let limit = match &wallet.pending {
-        Some(payment) => {
-            let written_off = options.store.written_off(payment.key_id).await?;
-            options.max_price.checked_sub(written_off).unwrap_or_default()
-        }
+        Some(payment) => options.limit(options.store.key(payment.key_id).await?.written_off),
         None => Amount::ZERO,
     };
     match wallet.judge_balance(remote, limit) {

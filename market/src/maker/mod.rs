@@ -38,7 +38,6 @@
 pub mod account;
 mod actor;
 pub mod book;
-mod compute;
 mod handle;
 pub mod lane;
 pub mod messages;
@@ -49,10 +48,11 @@ pub mod procedures;
 pub mod purchase;
 pub mod reject;
 mod session;
+mod signing;
 pub mod store;
 
 pub use actor::{ChannelReport, Maker, MakerState, MakerStatus, Observe, OpenOne, Start, StartError, Stop};
 pub use handle::{MakerHandle, SpawnError};
 pub use options::{ChannelGrant, MakerOptions, OfferPolicy};
 pub use session::RealmSession;
-pub use store::{MakerStore, SqliteMakerStore};
+pub use store::{MakerStore, MemoryMakerStore, SqliteMakerStore};

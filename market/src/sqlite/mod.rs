@@ -44,13 +44,6 @@ pub(crate) fn open<D>(
     Ok((database, lock))
 }
 
-/// An empty database in memory.
-pub(crate) fn in_memory<D>(
-    prepare: impl FnOnce(Connection) -> Result<D, StoreError>,
-) -> Result<D, StoreError> {
-    prepare(Connection::open_in_memory().map_err(database_error)?)
-}
-
 /// Whose database it is.
 pub(crate) struct Schema {
     /// Says of a SQLite file that it is a store of one kind of this program.

@@ -37,7 +37,7 @@ impl<D> Clone for Worker<D> {
 
 impl<D: Borrow<Connection> + Send + 'static> Worker<D> {
     /// Starts the thread. The lock on the file is released when the database is closed.
-    pub(crate) fn start(name: &str, database: D, lock: Option<File>) -> Result<Self, StoreError> {
+    pub(crate) fn start(name: &str, database: D, lock: File) -> Result<Self, StoreError> {
         let (jobs, queue) = mpsc::channel::<Job<D>>();
         let work = move || {
             while let Ok(first) = queue.recv() {

@@ -182,7 +182,7 @@ async fn a_receipt_that_does_not_hold_yields_no_key() {
         assert_eq!(world.buyer.key(KEY).await.unwrap_err(), BuyError::Receipt(fault));
         // The market maker took it: written off. The next purchase is not hindered.
         assert_eq!(world.local().await, state(2, 1000 - PRICE), "{fault}");
-        assert!(world.store.key(KEY).await.unwrap().is_none());
+        assert!(world.store.key(KEY).await.unwrap().key.is_none());
         assert_key(&world.buyer.key(OTHER).await.unwrap(), OTHER);
     }
 }

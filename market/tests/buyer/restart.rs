@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use xbr_core::{Amount, ChannelId, DataKey, KeyId};
-use xbr_market::buyer::store::{BoughtKey, ReceiveKey, StoreError};
+use xbr_core::{ChannelId, KeyId};
+use xbr_market::buyer::store::{BoughtKey, ReceiveKey, StoreError, StoredKey};
 use xbr_market::buyer::wallet::{Payment, Settlement, Wallet};
-use xbr_market::buyer::{BuyError, BuyerStore, SqliteBuyerStore};
+use xbr_market::buyer::{BuyError, BuyerStore, MemoryBuyerStore};
 use xbr_store::StoreFuture;
 
 use super::support::*;
@@ -37,7 +37,7 @@ async fn a_payment_that_a_crash_left_behind_is_sent_again_as_it_was() {
         let world = world.crashed().await;
         world.buyer.start().await.unwrap();
         // Settled without anybody asking for it.
-        while world.store.key(KEY).await.unwrap().is_none() {
+        while world.store.key(KEY).await.unwrap().key.is_none() {
             tokio::task::yield_now().await;
         }
         let requests = world.requests().await;
@@ -88,7 +88,7 @@ async fn a_crash_before_the_refund_was_seen_is_settled_by_the_figures() {
 /// A store that fails once at a payment or a settlement, before or after it is written.
 #[derive(Debug)]
 struct Faulty {
-    inner: SqliteBuyerStore,
+    inner: MemoryBuyerStore,
     begin: AtomicBool,
     settle: AtomicBool,
     written: bool,
@@ -128,10 +128,7 @@ impl BuyerStore for Faulty {
     fn settle(&self, id: ChannelId, settlement: Settlement, bought: Option<BoughtKey>) -> StoreFuture<()> {
         self.disturb(&self.settle, || self.inner.settle(id, settlement, bought))
     }
-    fn written_off(&self, key_id: KeyId) -> StoreFuture<Amount> {
-        self.inner.written_off(key_id)
-    }
-    fn key(&self, key_id: KeyId) -> StoreFuture<Option<DataKey>> {
+    fn key(&self, key_id: KeyId) -> StoreFuture<StoredKey> {
         self.inner.key(key_id)
     }
 }
@@ -140,7 +137,7 @@ impl BuyerStore for Faulty {
 async fn a_payment_that_is_not_durable_is_not_sent_and_a_key_that_is_not_durable_not_used() {
     for (begin, written) in [(true, true), (true, false), (false, true), (false, false)] {
         let store = Arc::new(Faulty {
-            inner: SqliteBuyerStore::in_memory().unwrap(),
+            inner: MemoryBuyerStore::new().unwrap(),
             begin: AtomicBool::new(begin),
             settle: AtomicBool::new(!begin),
             written,

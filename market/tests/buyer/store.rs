@@ -1,11 +1,14 @@
 //! The store in a file: what survives, who may open it, and what a copy gives away.
 
-use xbr_core::{Amount, Signature};
+use xbr_core::channel::ChannelState;
+use xbr_core::{Amount, ChannelId, ChannelSeq, Signature};
 use xbr_market::buyer::store::{BoughtKey, MasterKey, StoreError};
 use xbr_market::buyer::wallet::{End, Payment, Settlement, Wallet};
-use xbr_market::buyer::{BuyerStore, SqliteBuyerStore};
+use xbr_market::buyer::{BuyerStore, MemoryBuyerStore, SqliteBuyerStore};
 
 use super::support::*;
+
+const OTHER_CHANNEL: ChannelId = ChannelId::new([0xc9; 16]);
 
 fn master(byte: u8) -> MasterKey {
     MasterKey::from_bytes([byte; 32])
@@ -62,19 +65,32 @@ async fn everything_survives_a_restart() {
 
     let store = reopened(&path, master(1)).await.unwrap();
     assert_eq!(store.wallet(CHANNEL).await.unwrap(), Some(wallet));
-    assert_key(&store.key(KEY).await.unwrap().unwrap(), KEY);
-    assert!(store.key(OTHER).await.unwrap().is_none());
-    assert_eq!(store.written_off(KEY).await.unwrap(), Amount::ZERO);
+    assert_key(&store.key(KEY).await.unwrap().key.unwrap(), KEY);
+    assert!(store.key(OTHER).await.unwrap().key.is_none());
+    assert_eq!(store.key(KEY).await.unwrap().written_off, Amount::ZERO);
+}
+
+/// One of each kind, empty. The one in memory has a neighbour, which notices nothing.
+fn stores(folder: &std::path::Path) -> [Box<dyn BuyerStore>; 3] {
+    let memory = MemoryBuyerStore::new().unwrap();
+    let file = SqliteBuyerStore::open(folder.join("buyer.db"), master(1)).unwrap();
+    [Box::new(memory.beside()), Box::new(memory), Box::new(file)]
 }
 
 #[tokio::test]
 async fn what_does_not_follow_is_a_conflict_and_changes_nothing() {
-    let store = SqliteBuyerStore::in_memory().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for store in stores(folder.path()) {
+        refuses_what_does_not_follow(&*store).await;
+    }
+}
+
+async fn refuses_what_does_not_follow(store: &dyn BuyerStore) {
     assert_eq!(store.begin(payment()).await, Err(StoreError::Conflict));
     store.attach(Wallet::adopt(terms(CHANNEL), state(1, 1000))).await.unwrap();
     let (settlement, key) = bought();
     assert_eq!(store.settle(CHANNEL, settlement, Some(key.clone())).await, Err(StoreError::Conflict));
-    assert!(store.key(KEY).await.unwrap().is_none());
+    assert!(store.key(KEY).await.unwrap().key.is_none());
     let elsewhere = Payment { before: state(1, 999), ..payment() };
     assert_eq!(store.begin(elsewhere).await, Err(StoreError::Conflict));
     store.begin(payment()).await.unwrap();
@@ -86,8 +102,54 @@ async fn what_does_not_follow_is_a_conflict_and_changes_nothing() {
     assert!(store.wallet(CHANNEL).await.unwrap().unwrap().pending.is_some());
     let written_off = Settlement { end: End::WrittenOff, ..settlement };
     store.settle(CHANNEL, written_off, None).await.unwrap();
-    assert_eq!(store.written_off(KEY).await.unwrap(), amount(PRICE));
-    assert_eq!(store.written_off(OTHER).await.unwrap(), Amount::ZERO);
+    assert_eq!(store.key(KEY).await.unwrap().written_off, amount(PRICE));
+    assert_eq!(store.key(OTHER).await.unwrap().written_off, Amount::ZERO);
+}
+
+#[tokio::test]
+async fn every_kind_of_store_tells_what_it_was_told() {
+    let folder = tempfile::tempdir().unwrap();
+    for store in stores(folder.path()) {
+        tells_what_it_was_told(&*store).await;
+    }
+}
+
+async fn tells_what_it_was_told(store: &dyn BuyerStore) {
+    let receive_key = store.receive_key().await.unwrap();
+    assert_eq!(store.receive_key().await.unwrap().public(), receive_key.public());
+    let mut wallets = [CHANNEL, OTHER_CHANNEL].map(|channel| Wallet::adopt(terms(channel), state(1, 1000)));
+    for wallet in wallets.iter_mut().rev() {
+        store.attach(wallet.clone()).await.unwrap();
+        let payment = Payment { channel_id: wallet.terms.channel_id, ..payment() };
+        store.begin(payment.clone()).await.unwrap();
+        wallet.begin(payment);
+    }
+    let [first, second] = &mut wallets;
+    assert_eq!(store.unsettled().await.unwrap(), [second.clone(), first.clone()], "the oldest first");
+    let (settlement, key) = bought();
+    store.settle(OTHER_CHANNEL, settlement, Some(key)).await.unwrap();
+    second.apply(&settlement);
+    assert_eq!(store.wallet(OTHER_CHANNEL).await.unwrap().as_ref(), Some(&*second));
+    assert_key(&store.key(KEY).await.unwrap().key.unwrap(), KEY);
+    assert!(store.key(OTHER).await.unwrap().key.is_none());
+    // What is written off for a key adds up; what is given up takes nothing.
+    for (before, after, end) in [
+        (state(1, 1000), state(2, 1000 - PRICE), End::WrittenOff),
+        (state(2, 1000 - PRICE), state(2, 1000 - PRICE), End::GivenUp),
+        (state(2, 1000 - PRICE), state(3, 1000 - 2 * PRICE), End::WrittenOff),
+    ] {
+        let settlement = Settlement { before, state: after, end };
+        store.settle(CHANNEL, settlement, None).await.unwrap();
+        first.apply(&settlement);
+        assert_eq!(store.unsettled().await.unwrap(), []);
+        let balance = after.balance.checked_sub(amount(PRICE)).unwrap();
+        let paid = ChannelState { seq: ChannelSeq::new(after.seq.value() + 1), balance };
+        let next = Payment { before: after, state: paid, ..payment() };
+        store.begin(next.clone()).await.unwrap();
+        first.begin(next);
+    }
+    assert_eq!(store.key(KEY).await.unwrap().written_off, amount(2 * PRICE));
+    assert_eq!(store.wallet(CHANNEL).await.unwrap().as_ref(), Some(&*first));
 }
 
 #[tokio::test]

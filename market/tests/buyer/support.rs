@@ -17,7 +17,7 @@ use xbr_core::{
 };
 use xbr_market::buyer::messages::*;
 use xbr_market::buyer::store::ReceiveKey;
-use xbr_market::buyer::{BuyerHandle, BuyerOptions, BuyerStore, MarketError, SqliteBuyerStore};
+use xbr_market::buyer::{BuyerHandle, BuyerOptions, BuyerStore, MarketError, MemoryBuyerStore};
 use xbr_wamp::{ConnectError, Dial};
 
 pub(crate) const CHANNEL: ChannelId = ChannelId::new([0xc1; 16]);
@@ -375,7 +375,7 @@ impl World {
     }
 
     pub(crate) fn with(adjust: impl FnOnce(&mut BuyerOptions)) -> Self {
-        Self::on(FakeMarket::default().start(), Arc::new(SqliteBuyerStore::in_memory().unwrap()), adjust)
+        Self::on(FakeMarket::default().start(), Arc::new(MemoryBuyerStore::new().unwrap()), adjust)
     }
 
     pub(crate) fn on(

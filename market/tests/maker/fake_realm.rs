@@ -19,7 +19,7 @@ use xbr_market::maker::outcome::ProviderError;
 use xbr_market::maker::procedures::Request;
 use xbr_market::maker::reject::MakerReject;
 use xbr_market::maker::store::MakerStore;
-use xbr_market::maker::{ChannelGrant, ChannelReport, MakerHandle, MakerOptions, SqliteMakerStore};
+use xbr_market::maker::{ChannelGrant, ChannelReport, MakerHandle, MakerOptions, MemoryMakerStore};
 use xbr_store::Clock;
 use xbr_wamp::{ConnectError, Dial};
 
@@ -289,7 +289,7 @@ impl World {
     }
 
     pub(crate) async fn with(adjust: impl FnOnce(&mut MakerOptions)) -> Self {
-        let store = Arc::new(SqliteMakerStore::in_memory().unwrap());
+        let store = Arc::new(MemoryMakerStore::new().unwrap());
         let mut world = Self::on(FakeRealm::default().start(), store, adjust).await;
         for (key, price) in [(KEY, PRICE), (OTHER, PRICE), (FREE, 0)] {
             world.ask(Request::Place(Box::new(offer(key, price)))).await.unwrap();

@@ -9,7 +9,7 @@ use xbr_market::maker::account::Market;
 use xbr_market::maker::book::Entry;
 use xbr_market::maker::procedures::Request;
 use xbr_market::maker::purchase::{Purchase, PurchaseId};
-use xbr_market::maker::store::{MakerStore, Snapshot, SqliteMakerStore, StoreError};
+use xbr_market::maker::store::{MakerStore, MemoryMakerStore, Snapshot, StoreError};
 use xbr_store::StoreFuture;
 
 use super::fake_realm::*;
@@ -18,7 +18,7 @@ use super::support::*;
 /// A store that fails at the nth commit from now, before or after it is written.
 #[derive(Debug)]
 struct Faulty {
-    inner: SqliteMakerStore,
+    inner: MemoryMakerStore,
     countdown: AtomicU32,
     written: bool,
 }
@@ -60,7 +60,7 @@ impl MakerStore for Faulty {
 async fn the_same_call_gets_its_receipt_after_the_store_failed_at_any_step() {
     // The first commit of a purchase reserves it, the second settles it.
     for (nth, written) in [(1, false), (1, true), (2, false), (2, true)] {
-        let inner = SqliteMakerStore::in_memory().unwrap();
+        let inner = MemoryMakerStore::new().unwrap();
         let store = Arc::new(Faulty { inner, countdown: AtomicU32::new(0), written });
         let mut world = World::on(FakeRealm::default().start(), store.clone(), |_| ()).await;
         world.ask(Request::Place(Box::new(offer(KEY, PRICE)))).await.unwrap();
@@ -82,7 +82,7 @@ async fn the_same_call_gets_its_receipt_after_the_store_failed_at_any_step() {
 
 #[actix_rt::test]
 async fn an_offer_that_is_not_durable_is_not_taken() {
-    let inner = SqliteMakerStore::in_memory().unwrap();
+    let inner = MemoryMakerStore::new().unwrap();
     let store = Arc::new(Faulty { inner, countdown: AtomicU32::new(0), written: false });
     let world = World::on(FakeRealm::default().start(), store.clone(), |_| ()).await;
     store.countdown.store(1, Ordering::SeqCst);

@@ -5,13 +5,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use xbr_core::wire::ChannelType;
+use xbr_core::wire::{BuyReceipt, ChannelType};
 use xbr_core::{ChannelSeq, Signer as _};
 use xbr_market::maker::account::Market;
-use xbr_market::maker::book::{Book, Entry};
+use xbr_market::maker::book::{Book, Choice, Entry};
 use xbr_market::maker::offer::Caller;
-use xbr_market::maker::purchase::Stage;
-use xbr_market::maker::store::{MakerStore, SqliteMakerStore, StoreError};
+use xbr_market::maker::purchase::{PurchaseId, Stage};
+use xbr_market::maker::store::{MakerStore, MemoryMakerStore, SqliteMakerStore, StoreError};
 
 use super::support::*;
 
@@ -71,31 +71,57 @@ async fn assert_same(store: &dyn MakerStore, book: &Book) {
     assert_eq!(buy(&read, KEY), buy(book, KEY));
 }
 
+/// One of each kind, empty.
+fn stores(folder: &Path) -> [Box<dyn MakerStore>; 2] {
+    let file = SqliteMakerStore::open(folder.join("maker.db")).unwrap();
+    [Box::new(MemoryMakerStore::new().unwrap()), Box::new(file)]
+}
+
 #[tokio::test]
 async fn everything_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("maker.db");
     let store = SqliteMakerStore::open(&path).unwrap();
-    let mut book = stored(&store).await;
+    let (book, ids, receipt) = traded(&store).await;
+    drop(store);
+    tells_what_was_traded(&reopened(&path).await.unwrap(), book, ids, receipt).await;
+}
+
+#[tokio::test]
+async fn a_store_in_memory_tells_the_same() {
+    let store = MemoryMakerStore::new().unwrap();
+    let (book, ids, receipt) = traded(&store).await;
+    tells_what_was_traded(&store.clone(), book, ids, receipt).await;
+}
+
+/// A purchase that was settled, one that waits again, one that was refused; and a revoked offer.
+async fn traded(store: &dyn MakerStore) -> (Book, Vec<PurchaseId>, BuyReceipt) {
+    let mut book = stored(store).await;
     let mut ids = Vec::new();
     for key in [KEY, OTHER, FREE] {
         let entry = book.reserve(&buy(&book, key), true, NOW).unwrap();
         ids.push(entry.purchases[0].id);
-        put(&store, &mut book, entry).await;
+        put(store, &mut book, entry).await;
     }
     let settled = book.settle(ids[0], vec![7; 80], SIGNATURE, SIGNATURE, NOW + 1).unwrap();
     let receipt = settled.purchases[0].receipt().unwrap();
-    put(&store, &mut book, settled).await;
+    put(store, &mut book, settled).await;
     let refused = book.refuse(ids[2], "xbr.error.key_retired", false, NOW + 2).unwrap();
-    put(&store, &mut book, refused).await;
+    put(store, &mut book, refused).await;
     let requeued = book.requeue(ids[1]).unwrap();
-    put(&store, &mut book, requeued).await;
+    put(store, &mut book, requeued).await;
     let revoked = book.revoke(OTHER, &Caller { session: None, authid: Some("seller".into()) }, NOW).unwrap();
-    put(&store, &mut book, revoked.unwrap()).await;
-    drop(store);
+    put(store, &mut book, revoked.unwrap()).await;
+    (book, ids, receipt)
+}
 
-    let store = reopened(&path).await.unwrap();
-    assert_same(&store, &book).await;
+async fn tells_what_was_traded(
+    store: &dyn MakerStore,
+    mut book: Book,
+    ids: Vec<PurchaseId>,
+    receipt: BuyReceipt,
+) {
+    assert_same(store, &book).await;
     let sold = store.purchase(PAYMENT, ChannelSeq::new(2)).await.unwrap().unwrap();
     assert_eq!(sold.receipt(), Some(receipt));
     assert_eq!(store.purchase(PAYMENT, ChannelSeq::new(4)).await.unwrap(), None, "a refused one");
@@ -106,21 +132,30 @@ async fn everything_survives_a_restart() {
     let close = book.assign(
         ids[1],
         match book.choice(ids[1]) {
-            xbr_market::maker::book::Choice::Now(sale) => sale,
+            Choice::Now(sale) => sale,
             other => panic!("{other:?}"),
         },
     );
-    put(&store, &mut book, close.unwrap()).await;
-    assert_same(&store, &book).await;
+    put(store, &mut book, close.unwrap()).await;
+    assert_same(store, &book).await;
+    let forgotten = Entry { forgotten: vec![FREE], ..Entry::default() };
+    put(store, &mut book, forgotten).await;
+    assert_same(store, &book).await;
 }
 
 #[tokio::test]
 async fn what_does_not_follow_is_a_conflict_and_changes_nothing() {
-    let store = SqliteMakerStore::in_memory().unwrap();
-    let mut book = stored(&store).await;
+    let folder = tempfile::tempdir().unwrap();
+    for store in stores(folder.path()) {
+        refuses_what_does_not_follow(&*store).await;
+    }
+}
+
+async fn refuses_what_does_not_follow(store: &dyn MakerStore) {
+    let mut book = stored(store).await;
     let first = book.reserve(&buy(&book, KEY), true, NOW).unwrap();
     let rival = book.reserve(&buy(&book, OTHER), true, NOW).unwrap();
-    put(&store, &mut book, first.clone()).await;
+    put(store, &mut book, first.clone()).await;
     assert_eq!(store.commit(rival).await, Err(StoreError::Conflict));
     assert_eq!(store.commit(first.clone()).await, Err(StoreError::Conflict));
     // What stands in one entry is stored together or not at all.
@@ -131,18 +166,24 @@ async fn what_does_not_follow_is_a_conflict_and_changes_nothing() {
     let mut greedy = skewed.clone();
     greedy.accounts[1].settled = units(DEPOSIT + 1);
     assert!(matches!(store.commit(greedy).await, Err(StoreError::Refused { .. })));
-    assert_same(&store, &book).await;
-    put(&store, &mut book, skewed.clone()).await;
+    assert_same(store, &book).await;
+    put(store, &mut book, skewed.clone()).await;
     // An end is the end.
     let again = Entry { accounts: Vec::new(), ..skewed };
     assert_eq!(store.commit(again).await, Err(StoreError::Conflict));
-    assert_same(&store, &book).await;
+    assert_same(store, &book).await;
 }
 
 #[tokio::test]
 async fn a_conflict_harms_none_of_those_that_share_its_sync() {
-    let store = SqliteMakerStore::in_memory().unwrap();
-    let mut book = stored(&store).await;
+    let folder = tempfile::tempdir().unwrap();
+    for store in stores(folder.path()) {
+        a_conflict_harms_no_other(&*store).await;
+    }
+}
+
+async fn a_conflict_harms_no_other(store: &dyn MakerStore) {
+    let mut book = stored(store).await;
     let mut answers = Vec::new();
     for n in 0..50 {
         let entry = book.reserve(&buy(&book, FREE), true, NOW).unwrap();
@@ -159,7 +200,7 @@ async fn a_conflict_harms_none_of_those_that_share_its_sync() {
     for (good, answer) in answers {
         assert_eq!(answer.await.is_ok(), good);
     }
-    assert_same(&store, &book).await;
+    assert_same(store, &book).await;
 }
 
 #[tokio::test]
@@ -195,8 +236,11 @@ async fn the_file_is_private_locked_and_of_one_market() {
     stored(&store).await;
     assert!(matches!(SqliteMakerStore::open(&path), Err(StoreError::Open { .. })));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let memory = MemoryMakerStore::new().unwrap();
+    stored(&memory).await;
     let other = Market { close_at: units(2), ..market() };
     assert!(matches!(store.load(other).await, Err(StoreError::Refused { .. })));
+    assert!(matches!(memory.load(other).await, Err(StoreError::Refused { .. })));
     let text = folder.path().join("text");
     fs::write(&text, "not a database, but long enough to have a header".repeat(9)).unwrap();
     assert!(SqliteMakerStore::open(&text).is_err());

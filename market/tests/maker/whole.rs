@@ -8,9 +8,9 @@ use actix::Actor as _;
 use xbr_core::channel::ChannelState;
 use xbr_core::wire::{CloseRequest, OfferInfo, SellReceipt, SellRequest, uri};
 use xbr_core::{Amount, KeyId};
-use xbr_market::buyer::{BuyerHandle, BuyerOptions, SqliteBuyerStore};
+use xbr_market::buyer::{BuyerHandle, BuyerOptions, MemoryBuyerStore};
 use xbr_market::maker::messages::RealmPort;
-use xbr_market::maker::{MakerHandle, RealmSession, SqliteMakerStore};
+use xbr_market::maker::{MakerHandle, MemoryMakerStore, RealmSession};
 use xbr_market::router::{Identity, RealmOptions, Role, RouterHandle, RouterOptions};
 use xbr_store::SystemClock;
 use xbr_wamp::{Call, Dial, Incoming, IncomingEvent, Match, RegisterOptions, Session};
@@ -37,14 +37,14 @@ impl Market {
         let router = RouterHandle::here(RouterOptions::new([realm])).unwrap();
         let dial =
             |authid: &str| router.dial(REALM, Identity { authid: authid.into(), role: "member".into() });
-        let store = Arc::new(SqliteMakerStore::in_memory().unwrap());
+        let store = Arc::new(MemoryMakerStore::new().unwrap());
         let mut options = options(store, TestClock(Arc::default()));
         options.clock = Arc::new(SystemClock);
         let session = RealmSession::new(dial("maker"), false).start();
         let maker = MakerHandle::here(options, RealmPort::new(&session));
         maker.start().await.unwrap();
         let seller = sell(&dial("seller")).await;
-        let store = Arc::new(SqliteBuyerStore::in_memory().unwrap());
+        let store = Arc::new(MemoryBuyerStore::new().unwrap());
         let signer = Arc::new(buyer_key());
         let options = BuyerOptions::new(maker.address(), signer, units(100), store, dial("buyer"));
         let buyer = BuyerHandle::spawn(options).unwrap();

@@ -10,7 +10,7 @@ use xbr_core::{Amount, ChannelId, DataKey, KeyId};
 use xbr_store::{MasterKey, StoreError};
 use zeroize::Zeroizing;
 
-use super::{BoughtKey, ReceiveKey};
+use super::{BoughtKey, ReceiveKey, StoredKey};
 use crate::buyer::wallet::{End, Payment, Settlement, Wallet};
 use crate::sqlite::{Schema, all, amount, check, configure, corrupt, execute, get, id, natural, one, state};
 
@@ -200,7 +200,7 @@ impl Database {
         .map(|_| ())
     }
 
-    pub(super) fn written_off(&self, key_id: KeyId) -> Result<Amount, StoreError> {
+    fn written_off(&self, key_id: KeyId) -> Result<Amount, StoreError> {
         let sql = "SELECT before_balance, settled_balance FROM payment
              WHERE key_id = ?1 AND state = 'written_off'";
         let taken = all(&self.connection, sql, params![key_id.as_bytes()], |row| {
@@ -211,7 +211,7 @@ impl Database {
         sum.ok_or_else(|| corrupt("what was written off does not add up"))
     }
 
-    pub(super) fn key(&self, key_id: KeyId) -> Result<Option<DataKey>, StoreError> {
+    pub(super) fn key(&self, key_id: KeyId) -> Result<StoredKey, StoreError> {
         let sealed = one(
             &self.connection,
             "SELECT * FROM data_key WHERE key_id = ?1",
@@ -219,7 +219,8 @@ impl Database {
             |row| get::<Vec<u8>>(row, "sealed_key"),
         )?;
         let open = |sealed: Vec<u8>| self.open(key_id.as_bytes(), &sealed);
-        Ok(sealed.map(open).transpose()?.map(|secret| DataKey::from_bytes(*secret)))
+        let key = sealed.map(open).transpose()?.map(|secret| DataKey::from_bytes(*secret));
+        Ok(StoredKey { key, written_off: self.written_off(key_id)? })
     }
 
     /// Together with what it belongs to, so that no row's secret passes for another's.

@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use xbr_core::crypto::{Entropy, OpenError, sealed_box_open, sealed_box_public_key};
+use xbr_core::crypto::{Entropy, OpenError, sealed_box_open_with, sealed_box_public_key};
 use xbr_core::{Amount, BuyerKey, ChannelId, DataKey, KeyId};
 use xbr_store::StoreFuture;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -16,36 +16,42 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use super::wallet::{Payment, Settlement, Wallet};
 
 mod database;
+mod memory;
 mod sqlite;
 
+pub use memory::MemoryBuyerStore;
 pub use sqlite::SqliteBuyerStore;
 pub use xbr_store::{MasterKey, StoreError};
 
 /// The buyer's X25519 key pair, to which data keys are sealed. Erased when dropped; never printed.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct ReceiveKey([u8; 32]);
+pub struct ReceiveKey {
+    secret: [u8; 32],
+    #[zeroize(skip)]
+    public: BuyerKey,
+}
 
 impl ReceiveKey {
     /// A new random one.
     pub fn generate(entropy: &dyn Entropy) -> Self {
-        let mut secret = Self([0; 32]);
-        entropy.fill(&mut secret.0);
-        secret
+        let mut secret = Zeroizing::new([0; 32]);
+        entropy.fill(secret.as_mut());
+        Self::from_bytes(*secret)
     }
 
     /// From the 32 bytes of the secret key.
     pub fn from_bytes(secret: [u8; 32]) -> Self {
-        Self(secret)
+        Self { public: sealed_box_public_key(&secret), secret }
     }
 
     /// The secret itself, for a store that keeps it under its master key.
     pub fn expose_secret(&self) -> &[u8; 32] {
-        &self.0
+        &self.secret
     }
 
     /// The public key, to be sent along with a purchase.
     pub fn public(&self) -> BuyerKey {
-        sealed_box_public_key(&self.0)
+        self.public
     }
 
     /// Opens a data key that was sealed to the public key.
@@ -53,7 +59,7 @@ impl ReceiveKey {
     /// # Errors
     /// [`OpenError`] when it was changed, or sealed to another key, or is not a data key of 32 bytes.
     pub fn open(&self, sealed: &[u8]) -> Result<DataKey, OpenError> {
-        let opened = Zeroizing::new(sealed_box_open(&self.0, sealed)?);
+        let opened = Zeroizing::new(sealed_box_open_with(&self.secret, &self.public, sealed)?);
         let secret = Zeroizing::new(<[u8; 32]>::try_from(opened.as_slice()).map_err(|_| OpenError::Forged)?);
         Ok(DataKey::from_bytes(*secret))
     }
@@ -61,7 +67,7 @@ impl ReceiveKey {
 
 impl fmt::Debug for ReceiveKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ReceiveKey").field(&self.public()).finish()
+        f.debug_tuple("ReceiveKey").field(&self.public).finish()
     }
 }
 
@@ -72,6 +78,15 @@ pub struct BoughtKey {
     pub key_id: KeyId,
     /// The key itself, encrypted at rest.
     pub key: DataKey,
+}
+
+/// What there is of a key.
+#[derive(Debug, Clone, Default)]
+pub struct StoredKey {
+    /// The key itself, if it was bought.
+    pub key: Option<DataKey>,
+    /// What was written off for it: it was taken, but the key did not come.
+    pub written_off: Amount,
 }
 
 /// Durable state. Everything is asynchronous: no method blocks its caller.
@@ -101,9 +116,6 @@ pub trait BuyerStore: fmt::Debug + Send + Sync + 'static {
         bought: Option<BoughtKey>,
     ) -> StoreFuture<()>;
 
-    /// What was written off for a key: it was taken, but the key did not come.
-    fn written_off(&self, key_id: KeyId) -> StoreFuture<Amount>;
-
-    /// A key that was bought.
-    fn key(&self, key_id: KeyId) -> StoreFuture<Option<DataKey>>;
+    /// What there is of a key.
+    fn key(&self, key_id: KeyId) -> StoreFuture<StoredKey>;
 }

@@ -1,14 +1,13 @@
-//! The buyer's store in SQLite: a file with a write-ahead log that is synced at every commit, or memory, for
-//! tests and for buyers that need not remember.
+//! The buyer's store in SQLite: a file with a write-ahead log that is synced at every commit.
 
 use std::fmt;
 use std::path::Path;
 
-use xbr_core::{Amount, ChannelId, DataKey, KeyId};
+use xbr_core::{ChannelId, KeyId};
 use xbr_store::{MasterKey, StoreError, StoreFuture};
 
 use super::database::Database;
-use super::{BoughtKey, BuyerStore, ReceiveKey};
+use super::{BoughtKey, BuyerStore, ReceiveKey, StoredKey};
 use crate::buyer::wallet::{Payment, Settlement, Wallet};
 use crate::sqlite::{self, Worker};
 
@@ -32,17 +31,7 @@ impl SqliteBuyerStore {
     pub fn open(path: impl AsRef<Path>, master_key: MasterKey) -> Result<Self, StoreError> {
         let (database, lock) =
             sqlite::open(path.as_ref(), |connection| Database::prepare(connection, master_key))?;
-        Ok(Self { worker: Worker::start(THREAD, database, Some(lock))? })
-    }
-
-    /// A store in memory, empty.
-    ///
-    /// # Errors
-    /// [`StoreError`] when there is no memory or thread for it.
-    pub fn in_memory() -> Result<Self, StoreError> {
-        let master_key = MasterKey::from_bytes([0; 32]);
-        let database = sqlite::in_memory(|connection| Database::prepare(connection, master_key))?;
-        Ok(Self { worker: Worker::start(THREAD, database, None)? })
+        Ok(Self { worker: Worker::start(THREAD, database, lock)? })
     }
 
     /// Waits until everything called before is done.
@@ -81,11 +70,7 @@ impl BuyerStore for SqliteBuyerStore {
         self.worker.run(move |database| database.settle(channel_id, &settlement, bought.as_ref()))
     }
 
-    fn written_off(&self, key_id: KeyId) -> StoreFuture<Amount> {
-        self.worker.run(move |database| database.written_off(key_id))
-    }
-
-    fn key(&self, key_id: KeyId) -> StoreFuture<Option<DataKey>> {
+    fn key(&self, key_id: KeyId) -> StoreFuture<StoredKey> {
         self.worker.run(move |database| database.key(key_id))
     }
 }

@@ -27,9 +27,11 @@ use super::book::Entry;
 use super::purchase::{Purchase, PurchaseId};
 
 mod database;
+mod memory;
 mod rows;
 mod sqlite;
 
+pub use memory::MemoryMakerStore;
 pub use sqlite::SqliteMakerStore;
 pub use xbr_store::StoreError;
 

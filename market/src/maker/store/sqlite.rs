@@ -1,5 +1,4 @@
-//! The market maker's store in SQLite: a file with a write-ahead log that is synced at every commit, or
-//! memory, for tests and demos.
+//! The market maker's store in SQLite: a file with a write-ahead log that is synced at every commit.
 
 use std::fmt;
 use std::path::Path;
@@ -33,15 +32,7 @@ impl SqliteMakerStore {
     /// process; [`StoreError::Schema`] or [`StoreError::Corrupt`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let (database, lock) = sqlite::open(path.as_ref(), Database::prepare)?;
-        Ok(Self { worker: Worker::start(THREAD, database, Some(lock))? })
-    }
-
-    /// A store in memory, empty.
-    ///
-    /// # Errors
-    /// [`StoreError`] when there is no memory or thread for it.
-    pub fn in_memory() -> Result<Self, StoreError> {
-        Ok(Self { worker: Worker::start(THREAD, sqlite::in_memory(Database::prepare)?, None)? })
+        Ok(Self { worker: Worker::start(THREAD, database, lock)? })
     }
 }
 
