@@ -1,11 +1,10 @@
 //! The market of the demo: router, market maker, seller and buyers in this process, joined by links in
-//! memory. They are what `market`, `run` and `buy` run, each on threads of its own.
+//! memory. They are what `market`, `run` and `buy` run, each command on a thread of its own.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use xbr_actors::{
     ApiError, ApiOptions, MarketOptions, Observers, SellerHandle, SellerOptions, SellerStatus, StartError,
@@ -14,7 +13,8 @@ use xbr_core::wire::ChannelType;
 use xbr_core::{Amount, Signer};
 use xbr_market::buyer::messages::MarketPort;
 use xbr_market::buyer::{self, BuyerHandle, BuyerOptions, BuyerStatus, MarketSession};
-use xbr_market::maker::{self, ChannelGrant, MakerHandle, MakerOptions, MakerStatus};
+use xbr_market::maker::messages::RealmPort;
+use xbr_market::maker::{self, ChannelGrant, MakerHandle, MakerOptions, MakerStatus, RealmSession};
 use xbr_market::router::{self, Identity, RealmOptions, Role, RouterHandle, RouterOptions};
 use xbr_wamp::Dial;
 
@@ -38,9 +38,6 @@ pub enum MarketError {
     /// There is no thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),
-    /// There is no thread for the market maker.
-    #[error(transparent)]
-    MakerThread(#[from] maker::SpawnError),
     /// The market maker does not start.
     #[error("the market maker does not start: {0}")]
     Maker(#[from] maker::StartError),
@@ -73,7 +70,6 @@ pub struct Market {
     pub seller: SellerHandle,
     /// Who buy.
     pub buyers: Vec<BuyerHandle>,
-    _buyers_thread: oneshot::Sender<()>,
 }
 
 /// What everybody looks like at a moment.
@@ -100,9 +96,12 @@ impl Market {
     ) -> Result<Self, MarketError> {
         let maker_role = Role::unrestricted(MARKET_MAKER_ROLE).disclosed();
         let realm = RealmOptions::new(REALM).role(maker_role).role(Role::unrestricted(MEMBER).disclosed());
-        let router = RouterHandle::spawn(RouterOptions::new([realm]))?;
+        let options = RouterOptions::new([realm]);
+        let router = parties.market_thread.run(|| RouterHandle::here(options)).await?;
+        let router = router.map_err(router::SpawnError::from)?;
 
-        let maker = MakerHandle::spawn(maker_options(config, parties, dial(&router, MARKET_MAKER_ROLE)))?;
+        let options = maker_options(config, parties, dial(&router, MARKET_MAKER_ROLE));
+        let maker = parties.market_thread.run(|| new_maker(options)).await?;
         maker.start().await?;
 
         let market_maker = parties.maker.key.address();
@@ -115,19 +114,18 @@ impl Market {
         }
         seller.start().await?;
 
-        let options = parties.buyers.iter().map(|party| {
-            let (signer, store) = (party.key.clone(), Arc::new(party.store.clone()));
+        let mut buyers = Vec::with_capacity(parties.buyers.len());
+        for (party, thread) in parties.buyers() {
+            let (signer, store) = (party.key.clone(), party.store.clone());
             let dial = dial(&router, MEMBER);
             let mut options = BuyerOptions::new(market_maker, signer, config.max_price, store, dial);
             // What fails on purpose may be tried again at once.
             options.retry_pause = Duration::ZERO;
-            options
-        });
-        let (buyers, thread) = spawn_buyers(options.collect())?;
-        for buyer in &buyers {
+            let buyer = thread.run(|| new_buyer(options)).await?;
             buyer.start().await?;
+            buyers.push(buyer);
         }
-        Ok(Self { router, maker, seller, buyers, _buyers_thread: thread })
+        Ok(Self { router, maker, seller, buyers })
     }
 
     /// How a seller or buyer joins.
@@ -203,7 +201,7 @@ fn dial(router: &RouterHandle, role: &str) -> Dial {
 }
 
 fn maker_options(config: &DemoConfig, parties: &Parties, dial: Dial) -> MakerOptions {
-    let store = Arc::new(parties.maker.store.clone());
+    let store = parties.maker.store.clone();
     let mut options = MakerOptions::new(parties.maker.key.clone(), parties.domain(), store, dial);
     let grant = |kind, key: &dyn Signer, amount| ChannelGrant { kind, delegate: key.address(), amount };
     let payment = |key: &dyn Signer| grant(ChannelType::Payment, key, config.deposit);
@@ -218,23 +216,16 @@ fn maker_options(config: &DemoConfig, parties: &Parties, dial: Dial) -> MakerOpt
     options
 }
 
-/// Makes the buyers, all on one thread, which ends with what comes back.
-fn spawn_buyers(options: Vec<BuyerOptions>) -> io::Result<(Vec<BuyerHandle>, oneshot::Sender<()>)> {
-    let (ready, made) = std::sync::mpsc::sync_channel(1);
-    let (end, ended) = oneshot::channel::<()>();
-    std::thread::Builder::new().name("xbr-buyers".to_owned()).spawn(move || {
-        actix_rt::System::new().block_on(async move {
-            let make = |options: BuyerOptions| {
-                let session = actix::Actor::start(MarketSession::new(options.dial.clone()));
-                BuyerHandle::here(options, MarketPort::new(&session))
-            };
-            // Whoever spawned may have gone; then the thread ends at once.
-            let _ = ready.send(options.into_iter().map(make).collect());
-            let _ = ended.await;
-        });
-    })?;
-    let buyers = made.recv().map_err(|_| io::Error::other("the thread ended at once"))?;
-    Ok((buyers, end))
+/// Makes a market maker on this thread.
+fn new_maker(options: MakerOptions) -> MakerHandle {
+    let session = RealmSession::new(options.dial.clone(), options.force_reregister);
+    MakerHandle::here(options, RealmPort::new(&actix::Actor::start(session)))
+}
+
+/// Makes a buyer on this thread.
+fn new_buyer(options: BuyerOptions) -> BuyerHandle {
+    let session = actix::Actor::start(MarketSession::new(options.dial.clone()));
+    BuyerHandle::here(options, MarketPort::new(&session))
 }
 
 /// Everybody's books, as they were observed.

@@ -4,7 +4,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`market`] | router, market maker, seller and buyers, joined in memory |
-//! | [`parties`] | their keys and stores |
+//! | [`parties`], [`thread`] | their keys and stores, and where the buyers run |
 //! | [`consumer`], [`source`] | who takes events, and when they are published |
 //! | [`fault`] | what fails on purpose |
 //! | [`dashboard`] | the seller's HTTP interface |
@@ -21,7 +21,7 @@ use metrics_exporter_prometheus::BuildError;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use xbr_actors::{ApiOptions, Rotation, SystemClock};
 use xbr_core::cbor::Limits;
 use xbr_market::buyer::MarketError as SubscribeError;
@@ -41,6 +41,7 @@ pub mod parties;
 pub mod screen;
 pub mod source;
 pub mod summary;
+pub mod thread;
 pub mod view;
 
 use board::{ApiBoard, Board, RecentEvent};
@@ -59,6 +60,8 @@ const FRAME: Duration = Duration::from_millis(100);
 const LINE: Duration = Duration::from_secs(1);
 /// How many news may wait to be shown.
 const NEWS: usize = 1024;
+/// For how long news are collected before they are shown.
+const TOGETHER: Duration = Duration::from_millis(5);
 /// A feed's line may be so long.
 const MAX_LINE_BYTES: usize = 1 << 20;
 /// How many publications of a feed may wait for their acknowledgement.
@@ -248,7 +251,7 @@ impl Trade {
             _ => None,
         };
         let topics: Vec<_> = goods.iter().map(|goods| goods.feed.uri.clone()).collect();
-        for ((buyer, party), number) in market.buyers.iter().zip(&parties.buyers).zip(0..) {
+        for ((buyer, (party, thread)), number) in market.buyers.iter().zip(parties.buyers()).zip(0..) {
             let topics = topics.iter().map(|topic| (topic.as_str(), Match::Exact));
             let consumer = Consumer {
                 buyer: buyer.clone(),
@@ -260,7 +263,7 @@ impl Trade {
                 faults: faults.as_ref().map(|faults| faults.with_seed(config.seed.wrapping_add(number))),
                 news: tell.clone(),
             };
-            trade.consumers.spawn(consumer.run(trade.stop.subscribe()));
+            trade.consumers.spawn_on(consumer.run(trade.stop.subscribe()), thread.runtime());
         }
         if let Some(faults) = faults {
             trade.spawn_restarts(market, faults);
@@ -331,12 +334,17 @@ async fn show(
     }
     let mut frames = interval(if screen.is_some() { FRAME } else { LINE });
     frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut news = Vec::with_capacity(NEWS);
     while options.sales.is_none_or(|sales| board.sales.total() < sales) {
         tokio::select! {
-            news = trade.news.recv() => match news {
-                Some(news) => note(board, begun.elapsed(), news),
-                None => pending().await,
-            },
+            count = trade.news.recv_many(&mut news, NEWS) => {
+                if count == 0 {
+                    pending::<()>().await;
+                }
+                news.drain(..).for_each(|news| note(board, begun.elapsed(), news));
+                // What comes meanwhile is taken together.
+                sleep(TOGETHER).await;
+            }
             _ = frames.tick(), if options.display != Display::Nothing => {
                 update(board, market, begun.elapsed()).await?;
                 match &mut screen {

@@ -1,6 +1,7 @@
 //! Who takes part: the keys and the stores of the market maker, the seller and the buyers. In a folder they
 //! survive a restart; otherwise they go with the demo.
 
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,11 +9,17 @@ use tempfile::TempDir;
 use xbr_core::crypto::{KeyError, UserspaceEntropy};
 use xbr_core::{Address, wire::MarketDomain};
 use xbr_core::{Amount, DelegateKey, MarketId, Signer};
-use xbr_market::buyer::SqliteBuyerStore;
-use xbr_market::maker::store::SqliteMakerStore;
+use xbr_market::buyer::{BuyerStore, MemoryBuyerStore, SqliteBuyerStore};
+use xbr_market::maker::store::{MakerStore, MemoryMakerStore, SqliteMakerStore};
 use xbr_store::{MasterKey, MasterKeyError, SqliteStore, StoreError};
 
+use super::thread::ActorThread;
 use crate::private_file::{self, SecretFileError};
+
+/// The name of the thread of the router and the market maker.
+const MARKET: &str = "xbr-market";
+/// The name of the thread of the buyers.
+const BUYERS: &str = "xbr-buyers";
 
 /// Somebody who takes part.
 #[derive(Debug, Clone)]
@@ -27,11 +34,15 @@ pub struct Party<S> {
 #[derive(Debug)]
 pub struct Parties {
     /// Between the others.
-    pub maker: Party<SqliteMakerStore>,
+    pub maker: Party<Arc<dyn MakerStore>>,
     /// Who sells.
     pub seller: Party<SqliteStore>,
     /// Who buy.
-    pub buyers: Vec<Party<SqliteBuyerStore>>,
+    pub buyers: Vec<Party<Arc<dyn BuyerStore>>>,
+    /// Where the router and the market maker run.
+    pub market_thread: ActorThread,
+    /// Where the buyers run, in turn.
+    buyers_threads: Vec<ActorThread>,
     /// Removed with everything in it when the demo ends.
     _folder: Option<TempDir>,
 }
@@ -39,8 +50,8 @@ pub struct Parties {
 /// Why somebody cannot take part.
 #[derive(Debug, thiserror::Error)]
 pub enum PartyError {
-    /// A folder cannot be made.
-    #[error("cannot make the folder: {0}")]
+    /// A folder cannot be made, or a thread not be started.
+    #[error("cannot make the folder, or a thread: {0}")]
     Folder(#[from] std::io::Error),
     /// A key cannot be read or made.
     #[error(transparent)]
@@ -74,18 +85,22 @@ impl Parties {
         let master_key = |name: &str| {
             MasterKey::load_or_create(at(name, "db.master"), SqliteStore::exists(at(name, "db")))
         };
-        let maker = Party { key: key("maker")?, store: SqliteMakerStore::open(at("maker", "db"))? };
+        let maker = Party::<Arc<dyn MakerStore>> {
+            key: key("maker")?,
+            store: Arc::new(SqliteMakerStore::open(at("maker", "db"))?),
+        };
         let store = SqliteStore::open(at("seller", "db"), master_key("seller")?)?;
         let seller = Party { key: key("seller")?, store };
         let buyer = |number: usize| {
             let name = format!("buyer-{number:03}");
             let store = SqliteBuyerStore::open(at(&name, "db"), master_key(&name)?)?;
-            Ok::<_, PartyError>(Party { key: key(&name)?, store })
+            Ok::<_, PartyError>(Party::<Arc<dyn BuyerStore>> { key: key(&name)?, store: Arc::new(store) })
         };
         // Whoever bought before has accounts that must agree as well.
         let known = (1..).take_while(|number| at(&format!("buyer-{number:03}"), "key").exists()).count();
         let buyers = (1..=buyers.max(known)).map(buyer).collect::<Result<_, _>>()?;
-        Ok(Self { maker, seller, buyers, _folder: None })
+        let (market_thread, buyers_threads) = threads()?;
+        Ok(Self { maker, seller, buyers, market_thread, buyers_threads, _folder: None })
     }
 
     fn passing(buyers: usize) -> Result<Self, PartyError> {
@@ -93,19 +108,39 @@ impl Parties {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("seller.db");
         let master_key = MasterKey::create(folder.path().join("seller.db.master"))?;
-        let buyer = |_| Ok::<_, PartyError>(Party { key: key(), store: SqliteBuyerStore::in_memory()? });
+        let (market_thread, buyers_threads) = threads()?;
+        let stores: Vec<_> =
+            buyers_threads.iter().map(|thread| MemoryBuyerStore::on(thread.runtime())).collect();
+        let buyer = |store: &MemoryBuyerStore| Party::<Arc<dyn BuyerStore>> {
+            key: key(),
+            store: Arc::new(store.beside()),
+        };
         Ok(Self {
-            maker: Party { key: key(), store: SqliteMakerStore::in_memory()? },
+            maker: Party { key: key(), store: Arc::new(MemoryMakerStore::on(market_thread.runtime())) },
             seller: Party { key: key(), store: SqliteStore::open(path, master_key)? },
-            buyers: (0..buyers).map(buyer).collect::<Result<_, _>>()?,
+            buyers: stores.iter().cycle().take(buyers).map(buyer).collect(),
+            market_thread,
+            buyers_threads,
             _folder: Some(folder),
         })
+    }
+
+    /// The buyers, each with the thread that it runs on.
+    pub fn buyers(&self) -> impl Iterator<Item = (&Party<Arc<dyn BuyerStore>>, &ActorThread)> {
+        self.buyers.iter().zip(self.buyers_threads.iter().cycle())
     }
 
     /// What signatures are bound to: no chain, and a market that the market maker's key names.
     pub fn domain(&self) -> MarketDomain {
         domain_of(self.maker.key.address())
     }
+}
+
+/// The thread of the router and the market maker, and those of the buyers: one for each processor.
+fn threads() -> std::io::Result<(ActorThread, Vec<ActorThread>)> {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let buyers = (0..processors).map(|_| ActorThread::start(BUYERS)).collect::<Result<_, _>>()?;
+    Ok((ActorThread::start(MARKET)?, buyers))
 }
 
 /// What signatures are bound to in a market without a chain that its market maker's address names.
