@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use xbr_actors::key_series::KeyRotated;
 use xbr_actors::{ApiOptions, Rotation, SellerHandle};
@@ -16,6 +17,9 @@ use crate::measure::{Latency, cpu_time, resident_mb};
 use crate::sell::{database, seller, terms};
 
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// So many series are added at a time: each waits until its first key is on disk.
+const ADDED_AT_ONCE: usize = 64;
 
 /// What was measured.
 #[derive(Debug, Serialize)]
@@ -74,9 +78,8 @@ pub fn run(series: u32, time: Duration, durable: bool) -> RotateFigures {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (seller, _) = seller(store, api(0)).await;
-        for number in 1..series {
-            seller.add_api(api(number)).await.unwrap();
-        }
+        let added = stream::iter(1..series).map(|number| seller.add_api(api(number)));
+        added.buffer_unordered(ADDED_AT_ONCE).try_collect::<()>().await.unwrap();
         subscribe(&seller, series, &watcher).await;
         // What adding them has stirred up settles.
         tokio::time::sleep(2 * INTERVAL).await;

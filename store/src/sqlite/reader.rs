@@ -11,11 +11,24 @@ pub(super) enum Request {
     Stop,
 }
 
-/// Answers one look-up after the other, until it is told to stop.
+/// So many answers go together at most: the first one waits until the last one is found.
+const TOGETHER: usize = 8;
+
+/// Does one look-up after the other, until it is told to stop. What came meanwhile is answered together, so that
+/// whoever asked is woken once; a lone look-up waits for nobody.
 pub(super) fn run(database: Database, requests: Receiver<Request>) {
-    while let Ok(Request::Job(mut job)) = requests.recv() {
-        job.run(&database);
-        job.answer(None);
+    let mut found = Vec::with_capacity(TOGETHER);
+    let mut runs = true;
+    while runs && let Ok(first) = requests.recv() {
+        for request in std::iter::once(first).chain(requests.try_iter()).take(TOGETHER) {
+            let Request::Job(mut job) = request else {
+                runs = false;
+                break;
+            };
+            job.run(&database);
+            found.push(job);
+        }
+        found.drain(..).for_each(|job| job.answer(None));
     }
     if let Err(error) = database.close() {
         tracing::warn!(%error, "closing the reading connection of the store failed");
