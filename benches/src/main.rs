@@ -50,9 +50,6 @@ enum Scenario {
         /// For how many seconds
         #[arg(long, default_value_t = 10)]
         seconds: u64,
-        /// Keep the keys in a database
-        #[arg(long)]
-        durable: bool,
     },
     /// Sell from an archive
     Archive {
@@ -79,8 +76,8 @@ fn main() {
             let (primitives, rows) = sell::run(rounds, sales, durable);
             json!({ "primitives": primitives, "sell": rows })
         }
-        Scenario::Rotate { series, seconds, durable } => {
-            json!({ "rotate": rotate::run(series, Duration::from_secs(seconds), durable) })
+        Scenario::Rotate { series, seconds } => {
+            json!({ "rotate": rotate::run(series, Duration::from_secs(seconds)) })
         }
         Scenario::Archive { keys, folder, make: true, .. } => archive::make(&folder, keys),
         Scenario::Archive { keys, folder, sales, .. } => {

@@ -9,12 +9,15 @@ use actix::prelude::*;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use xbr_actors::key_series::KeyRotated;
+use xbr_actors::messages::{MarketError, MarketPort, PlaceOffer};
 use xbr_actors::{ApiOptions, Rotation, SellerHandle};
-use xbr_core::ApiId;
-use xbr_store::{MemoryStore, Store};
+use xbr_compute::on_worker;
+use xbr_core::wire::UnsignedOffer;
+use xbr_core::{ApiId, DelegateKey, ProviderId, Signer};
 
 use crate::measure::{Latency, cpu_time, resident_mb};
-use crate::sell::{database, seller, terms};
+use crate::sell::{database, seller_in, terms};
+use crate::support::{domain, seller_key};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -24,8 +27,6 @@ const ADDED_AT_ONCE: usize = 64;
 /// What was measured.
 #[derive(Debug, Serialize)]
 pub struct RotateFigures {
-    /// `memory` or `sqlite`.
-    pub store: &'static str,
     /// How many series there are.
     pub series: u32,
     /// How many rotations were seen.
@@ -68,16 +69,45 @@ fn api(number: u32) -> ApiOptions {
     ApiOptions { terms, rotation: Rotation { interval: Some(INTERVAL), count: None } }
 }
 
-/// Lets so many series rotate for so long.
-pub fn run(series: u32, time: Duration, durable: bool) -> RotateFigures {
+/// Signs the offers on a worker, as the session with the market maker does, and takes them at once.
+struct OfferDesk(Arc<DelegateKey>);
+
+impl Actor for OfferDesk {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(1 << 16);
+    }
+}
+
+impl Handler<PlaceOffer> for OfferDesk {
+    type Result = ResponseFuture<Result<(), MarketError>>;
+
+    fn handle(&mut self, message: PlaceOffer, _: &mut Self::Context) -> Self::Result {
+        let (signer, delegate) = (self.0.clone(), self.0.address());
+        let provider_id = ProviderId::new("benchmark").unwrap();
+        let unsigned = UnsignedOffer { offer: message.offer, delegate, provider_id };
+        let signing = on_worker(move || unsigned.sign(&domain(), &*signer));
+        Box::pin(async move {
+            signing.await.unwrap().unwrap();
+            Ok(())
+        })
+    }
+}
+
+fn with_desk(market: MarketPort) -> MarketPort {
+    MarketPort { place_offer: OfferDesk(seller_key()).start().recipient(), ..market }
+}
+
+/// Lets so many durable series rotate for so long.
+pub fn run(series: u32, time: Duration) -> RotateFigures {
     let folder = tempfile::tempdir().unwrap();
-    let store: Arc<dyn Store> =
-        if durable { Arc::new(database(folder.path())) } else { Arc::new(MemoryStore::new()) };
+    let store = Arc::new(database(folder.path()));
     let (seen, rotations) = channel();
     let watcher = watch(seen);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let (seller, _) = seller(store, api(0)).await;
+        let (seller, _) = seller_in(store, api(0), with_desk).await;
         let added = stream::iter(1..series).map(|number| seller.add_api(api(number)));
         added.buffer_unordered(ADDED_AT_ONCE).try_collect::<()>().await.unwrap();
         subscribe(&seller, series, &watcher).await;
@@ -90,7 +120,6 @@ pub fn run(series: u32, time: Duration, durable: bool) -> RotateFigures {
         let late = lateness(&rotations, &mut last);
         let too_late = late.iter().filter(|late| **late >= Duration::from_millis(50)).count();
         RotateFigures {
-            store: if durable { "sqlite" } else { "memory" },
             series,
             rotations: late.len(),
             late_per_mille: (too_late * 1000).checked_div(late.len()).unwrap_or(1000),

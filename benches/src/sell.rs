@@ -45,6 +45,15 @@ pub fn terms() -> OfferTerms {
 
 /// A started seller whose market maker is an actor beside it, and the key that it sells first.
 pub async fn seller(store: Arc<dyn Store>, api: ApiOptions) -> (SellerHandle, KeyId) {
+    seller_in(store, api, |market| market).await
+}
+
+/// The same in a market that was adjusted.
+pub async fn seller_in(
+    store: Arc<dyn Store>,
+    api: ApiOptions,
+    adjust: impl Fn(MarketPort) -> MarketPort + Send + 'static,
+) -> (SellerHandle, KeyId) {
     let mut options = SellerOptions::new(market_maker().address(), seller_key(), store);
     options.channel_poll = None;
     let handle = SellerHandle::spawn_with(options, || {
@@ -52,7 +61,7 @@ pub async fn seller(store: Arc<dyn Store>, api: ApiOptions) -> (SellerHandle, Ke
         let mut watches = Vec::new();
         Box::new(move |watch| {
             watches.push(watch);
-            MarketPort::new(&market)
+            adjust(MarketPort::new(&market))
         })
     })
     .unwrap();
