@@ -188,7 +188,7 @@ def market_table(rounds: int) -> Iterator[tuple[str, str]]:
     say("the whole market in one process")
     rows = []
     for cores in (1, 2):
-        summaries = [json.loads(run(TARGET / "xbr-seller", "demo", "--sales", 10_000, "--json", cores=cores,
+        summaries = [json.loads(run(TARGET / "xbr-seller", "demo", "--sales", 20_000, "--json", cores=cores,
                                     stderr=subprocess.DEVNULL)) for _ in range(rounds)]
         assert all(summary["agree"] for summary in summaries), summaries
         rate = statistics.median(summary["sales_per_second"] for summary in summaries)

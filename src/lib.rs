@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod feed;
 pub mod host;
 pub mod http;
+mod in_order;
 pub mod logging;
 pub mod private_file;
 pub mod process;

@@ -10,6 +10,7 @@ use actix::prelude::*;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use tokio::runtime::Runtime;
+use tokio::task::unconstrained;
 use xbr_actors::messages::MarketPort;
 use xbr_actors::{ApiOptions, Rotation, SellerHandle, SellerOptions};
 use xbr_core::channel::ChannelState;
@@ -113,9 +114,12 @@ pub fn requests(from: u32, key_ids: impl IntoIterator<Item = KeyId>) -> Vec<Sell
 
 /// Sells, so many at a time; how long each took.
 pub async fn sell_all(seller: &SellerHandle, requests: Vec<SellRequest>, in_flight: usize) -> Vec<Duration> {
-    let sales = stream::iter(requests).map(|request| async {
-        let start = Instant::now();
-        seller.sell(request).await.map(|_| start.elapsed())
+    // In order: a future that tokio tells to give way before it has sent its request could be overtaken.
+    let sales = stream::iter(requests).map(|request| {
+        unconstrained(async {
+            let start = Instant::now();
+            seller.sell(request).await.map(|_| start.elapsed())
+        })
     });
     sales.buffered(in_flight).try_collect().await.unwrap()
 }

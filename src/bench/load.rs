@@ -16,6 +16,7 @@ use xbr_wamp::{Call, CallError, Session};
 
 use super::maker::Standing;
 use super::{BenchError, Progress};
+use crate::in_order::begins_in_order;
 
 /// Progress is told once in so many sales.
 const TOLD_EVERY: usize = 64;
@@ -79,7 +80,7 @@ impl Load<'_> {
                     break;
                 }
                 if let Some((index, request)) = waiting.next() {
-                    in_flight.push(self.fly(index, request, due));
+                    in_flight.push(begins_in_order(self.fly(index, request, due)));
                 }
             }
             tokio::select! {

@@ -24,6 +24,7 @@ use super::outlet::Outlet;
 use super::source::{BadItem, Content, Item, Outcome};
 use super::status::{FeedMeter, FeedState};
 use crate::config::FeedConfig;
+use crate::in_order::begins_in_order;
 
 /// How many encrypted bytes of a feed may wait for their acknowledgement, beside the first.
 const MAX_BYTES_IN_FLIGHT: usize = 16 << 20;
@@ -146,10 +147,10 @@ impl<'a, O: Outlet> Pump<'a, O> {
         self.bytes += wrapped.ciphertext.len();
         let outlet = self.outlet.clone();
         let event = Event { ticket, topic, wrapped };
-        self.in_flight.push_back(Box::pin(async move {
+        self.in_flight.push_back(Box::pin(begins_in_order(async move {
             let result = outlet.publish(&event.topic, event.wrapped.clone()).await;
             (event, result)
-        }));
+        })));
     }
 
     /// Encrypts, waiting for a key for as long as it takes.
