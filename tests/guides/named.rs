@@ -10,7 +10,7 @@ use crate::programs::{World, said};
 use crate::reader::help_of;
 
 /// Options of other programs that are named: of cargo and curl.
-const FOREIGN: [&str; 4] = ["--max-time", "--open", "--path", "--release"];
+const FOREIGN: [&str; 6] = ["--bench", "--max-time", "--open", "--path", "--release", "--workspace"];
 
 /// Whatever begins like an option.
 fn options(text: &str) -> BTreeSet<&str> {

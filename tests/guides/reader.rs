@@ -65,6 +65,11 @@ impl Reader {
             [script, args @ ..] if script.trim_start_matches("./").starts_with("scripts/") => {
                 check_script(place, script, args);
             }
+            ["cargo", "bench", "--workspace", "--bench", name] => {
+                // It takes minutes. That it compiles is seen to by the lints.
+                let source = Path::new(ROOT).join("benches/benches").join(name).with_extension("rs");
+                assert!(source.exists(), "{place}: there is no benchmark {name}");
+            }
             ["cd", folder] => {
                 self.here.push(folder);
                 assert!(self.here.is_dir(), "{place}: {folder}");
