@@ -55,6 +55,11 @@ class Browser(AbstractContextManager):
         media = {"features": [{"name": name, "value": value} for name, value in features]}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
 
+    def save_into(self, directory: Path) -> None:
+        """Where files go that a page saves."""
+        where = {"behavior": "allow", "downloadPath": str(directory)}
+        self.driver.execute_cdp_cmd("Browser.setDownloadBehavior", where)
+
     def open(self, url: str) -> None:
         """Load a page in a tab that nothing is known of yet."""
         self.driver.get("about:blank")

@@ -1,5 +1,7 @@
 """The dashboard in a real browser: what is sold shows as it is sold, for whoever looks or listens, and nobody else."""
 
+import json
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +12,7 @@ from provider import BINARY, PRICE, Provider, to_wei, write_secret
 from selenium.webdriver.common.keys import Keys
 
 TOKEN = "0123456789abcdef0123456789abcdef"
+NEXT_TOKEN = "fedcba9876543210fedcba9876543210"
 # What the service's going away, and its asking for a token, is called by the browser itself.
 EXPECTED = ("net::ERR_CONNECTION_REFUSED", "net::ERR_INCOMPLETE_CHUNKED_ENCODING", "status of 401")
 
@@ -41,7 +44,7 @@ def served(provider: Provider, **http: str) -> str:
     return f"http://{listen}"
 
 
-def test_what_is_sold_is_seen_at_once_and_each_sale_has_its_receipt(new_provider, seen):
+def test_what_is_sold_is_seen_at_once_and_each_sale_has_its_receipt(new_provider, seen, tmp_path):
     provider = new_provider(count=1)
     url = served(provider)
     # One sale leaves enough, two do not.
@@ -88,6 +91,12 @@ def test_what_is_sold_is_seen_at_once_and_each_sale_has_its_receipt(new_provider
     receipt = seen.text("#receipt")
     for field in ("key_id", "channel_id", "buyer_key", "market_maker_signature", "signature", "remaining"):
         assert sales[0][field] in receipt, field
+    seen.save_into(tmp_path)
+    focus_on(seen, "#receipt .buttons button")
+    assert seen.js("return document.activeElement.textContent") == "Save as JSON"
+    seen.press(Keys.ENTER)
+    [saved] = wait_until("the receipt as a file", lambda: list(tmp_path.glob("receipt-*.json")))
+    assert json.loads(saved.read_bytes()) == sales[0]
     seen.press(Keys.ESCAPE)
     assert not seen.js("return document.querySelector('#receipt').open")
     assert seen.js("return document.activeElement === document.querySelector('#sales tbody button')")
@@ -158,7 +167,7 @@ def test_whoever_has_the_token_sees_the_figures(new_provider, seen, tmp_path):
     provider = new_provider(count=1)
     url = served(provider, token_file="http.token")
     write_secret(tmp_path / "http.token", TOKEN)
-    provider.start()
+    seller = provider.start()
     seen.open(f"{url}/")
     seen.wait_for("#token h2", "wants a token")
     wait_until("the question", lambda: seen.texts("#token h2"))
@@ -173,6 +182,17 @@ def test_whoever_has_the_token_sees_the_figures(new_provider, seen, tmp_path):
     kept = "return [Object.values(sessionStorage), Object.keys(localStorage), document.cookie]"
     assert seen.js(kept) == [[TOKEN], [], ""]
     assert not [each for each in seen.requests() if TOKEN in each], "the token is in a URL"
+
+    # Once another one is read in, the page asks for it, with what it has shown so far out of sight.
+    (tmp_path / "http.token").write_text(NEXT_TOKEN)
+    seller.process.send_signal(signal.SIGHUP)
+    authorized = {"Authorization": f"Bearer {NEXT_TOKEN}"}
+    rotate = f"{url}/v1/apis/{provider.config['api'][0]['id']}/rotate"
+    wait_until("the other token", lambda: requests.post(rotate, headers=authorized, timeout=10).ok)
+    wait_until("the question", lambda: seen.texts("#token h2") and not seen.texts("#figures h2"))
+    seen.press(NEXT_TOKEN, Keys.ENTER)
+    wait_until("the figures", lambda: seen.texts("#figures h2") and not seen.texts("#token h2"))
+    seen.wait_for("#connection", "Live")
     seen.js("sessionStorage.clear()")
 
 
