@@ -4,7 +4,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`market`] | router, market maker, seller and buyers, joined in memory |
-//! | [`parties`], [`thread`] | their keys and stores, and where the buyers run |
+//! | [`parties`], [`thread`] | their keys and stores, and where they run |
 //! | [`consumer`], [`source`] | who takes events, and when they are published |
 //! | [`fault`] | what fails on purpose |
 //! | [`dashboard`] | the seller's HTTP interface |

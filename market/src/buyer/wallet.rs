@@ -318,6 +318,17 @@ impl Wallet {
         Settlement { before: self.state, state: remote, end: End::WrittenOff }
     }
 
+    /// Whether its figures add up, and a pending payment follows its state.
+    pub fn is_sound(&self) -> bool {
+        let income = self.adopted.balance.checked_add(self.regained);
+        let outgo = self.state.balance.checked_add(self.spent).and_then(|sum| sum.checked_add(self.lost));
+        let follows = self.pending.as_ref().is_none_or(|payment| {
+            payment.before == self.state
+                && self.state.balance.checked_sub(payment.amount) == Some(payment.state.balance)
+        });
+        income.is_some() && income == outgo && follows
+    }
+
     /// Books a payment that was signed. It must be durable.
     pub fn begin(&mut self, payment: Payment) {
         self.pending = Some(payment);

@@ -104,6 +104,13 @@ async fn refuses_what_does_not_follow(store: &dyn BuyerStore) {
     store.settle(CHANNEL, written_off, None).await.unwrap();
     assert_eq!(store.key(KEY).await.unwrap().written_off, amount(PRICE));
     assert_eq!(store.key(OTHER).await.unwrap().written_off, Amount::ZERO);
+    // Figures that do not add up are not gone on from.
+    let (before, state) = (state(2, 1000 - PRICE), state(3, 1000 - PRICE));
+    store.begin(Payment { before, state, ..payment() }).await.unwrap();
+    assert!(matches!(store.wallet(CHANNEL).await, Err(StoreError::Corrupt { .. })));
+    assert!(matches!(store.unsettled().await, Err(StoreError::Corrupt { .. })));
+    let given_up = Settlement { before, state: before, end: End::GivenUp };
+    assert!(matches!(store.settle(CHANNEL, given_up, None).await, Err(StoreError::Corrupt { .. })));
 }
 
 #[tokio::test]

@@ -6,11 +6,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use xbr_core::wire::{BuyReceipt, ChannelType};
-use xbr_core::{ChannelSeq, Signer as _};
+use xbr_core::{ChannelId, ChannelSeq, Signer as _};
 use xbr_market::maker::account::Market;
 use xbr_market::maker::book::{Book, Choice, Entry};
 use xbr_market::maker::offer::Caller;
-use xbr_market::maker::purchase::{PurchaseId, Stage};
+use xbr_market::maker::purchase::{Purchase, PurchaseId, Stage};
 use xbr_market::maker::store::{MakerStore, MemoryMakerStore, SqliteMakerStore, StoreError};
 
 use super::support::*;
@@ -169,9 +169,31 @@ async fn refuses_what_does_not_follow(store: &dyn MakerStore) {
     assert_same(store, &book).await;
     put(store, &mut book, skewed.clone()).await;
     // An end is the end.
-    let again = Entry { accounts: Vec::new(), ..skewed };
+    let again = Entry { accounts: Vec::new(), ..skewed.clone() };
     assert_eq!(store.commit(again).await, Err(StoreError::Conflict));
     assert_same(store, &book).await;
+    // A sale that is none, one for what has paid already, and one over a channel that nobody knows.
+    let second = book.reserve(&buy(&book, OTHER), true, NOW).unwrap();
+    put(store, &mut book, second.clone()).await;
+    let settled = book.settle(second.purchases[0].id, vec![7; 80], SIGNATURE, SIGNATURE, NOW).unwrap();
+    let changes: [fn(&mut Purchase, &Purchase); 5] = [
+        |purchase, _| match &mut purchase.stage {
+            Stage::Settled(settled) => settled.sealed_key.truncate(79),
+            other => panic!("{other:?}"),
+        },
+        |purchase, _| purchase.sale = None,
+        |purchase, first| purchase.sale = first.sale,
+        |purchase, first| (purchase.id, purchase.payment) = (9, first.payment),
+        |purchase, _| (purchase.id, purchase.payment_channel) = (9, ChannelId::new([0xee; 16])),
+    ];
+    for change in changes {
+        let mut wrong = settled.clone();
+        change(&mut wrong.purchases[0], &skewed.purchases[0]);
+        let refused = store.commit(wrong.clone()).await;
+        assert!(matches!(refused, Err(StoreError::Refused { .. })), "{refused:?} {wrong:?}");
+    }
+    assert_same(store, &book).await;
+    put(store, &mut book, settled).await;
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use xbr_core::{Amount, ChannelId, DataKey, KeyId};
 use xbr_store::{MasterKey, StoreError};
 use zeroize::Zeroizing;
 
-use super::{BoughtKey, ReceiveKey, StoredKey};
+use super::{BoughtKey, ReceiveKey, StoredKey, check_figures};
 use crate::buyer::wallet::{End, Payment, Settlement, Wallet};
 use crate::sqlite::{Schema, all, amount, check, configure, corrupt, execute, get, id, natural, one, state};
 
@@ -68,16 +68,7 @@ impl Database {
         };
         let sql = "SELECT * FROM payment WHERE channel_id = ?1 AND state = 'pending'";
         wallet.pending = one(&self.connection, sql, params![channel_id.as_bytes()], payment)?;
-        let income = wallet.adopted.balance.checked_add(wallet.regained);
-        let outgo =
-            wallet.state.balance.checked_add(wallet.spent).and_then(|sum| sum.checked_add(wallet.lost));
-        let sound = wallet.pending.as_ref().is_none_or(|payment| {
-            payment.before == wallet.state
-                && wallet.state.balance.checked_sub(payment.amount) == Some(payment.state.balance)
-        });
-        if income.is_none() || income != outgo || !sound {
-            return Err(corrupt(format!("the figures of channel {channel_id} do not add up")));
-        }
+        check_figures(&wallet)?;
         Ok(Some(wallet))
     }
 

@@ -8,7 +8,7 @@ use xbr_core::crypto::UserspaceEntropy;
 use xbr_core::{Amount, ChannelId, DataKey, KeyId};
 use xbr_store::{StoreError, StoreFuture};
 
-use super::{BoughtKey, BuyerStore, ReceiveKey, StoredKey};
+use super::{BoughtKey, BuyerStore, ReceiveKey, StoredKey, check_figures};
 use crate::buyer::wallet::{End, Payment, Settlement, Wallet};
 use crate::memory::Owned;
 
@@ -49,11 +49,11 @@ impl BuyerStore for MemoryBuyerStore {
     }
 
     fn wallet(&self, channel_id: ChannelId) -> StoreFuture<Option<Wallet>> {
-        self.tables.run(move |tables| Ok(tables.wallets.get(&channel_id).cloned()))
+        self.tables.run(move |tables| tables.wallets.get(&channel_id).map(sound).transpose())
     }
 
     fn unsettled(&self) -> StoreFuture<Vec<Wallet>> {
-        self.tables.run(|tables| Ok(tables.unsettled()))
+        self.tables.run(|tables| tables.unsettled())
     }
 
     fn attach(&self, wallet: Wallet) -> StoreFuture<()> {
@@ -115,12 +115,13 @@ impl Default for Tables {
 }
 
 impl Tables {
-    fn unsettled(&self) -> Vec<Wallet> {
-        self.pending.iter().filter_map(|channel_id| self.wallets.get(channel_id).cloned()).collect()
+    fn unsettled(&self) -> Result<Vec<Wallet>, StoreError> {
+        self.pending.iter().filter_map(|channel_id| self.wallets.get(channel_id)).map(sound).collect()
     }
 
     fn begin(&mut self, payment: Payment) -> Result<(), StoreError> {
         let wallet = self.wallets.get_mut(&payment.channel_id).ok_or(StoreError::Conflict)?;
+        check_figures(wallet)?;
         if wallet.state != payment.before || wallet.pending.is_some() {
             return Err(StoreError::Conflict);
         }
@@ -136,6 +137,7 @@ impl Tables {
         bought: Option<BoughtKey>,
     ) -> Result<(), StoreError> {
         let wallet = self.wallets.get_mut(&channel_id).ok_or(StoreError::Conflict)?;
+        check_figures(wallet)?;
         let settles = settlement.end != End::Moved;
         if wallet.state != settlement.before || settles != wallet.pending.is_some() {
             return Err(StoreError::Conflict);
@@ -151,4 +153,8 @@ impl Tables {
         self.keys.extend(bought.map(|bought| (bought.key_id, bought.key)));
         Ok(())
     }
+}
+
+fn sound(wallet: &Wallet) -> Result<Wallet, StoreError> {
+    check_figures(wallet).map(|()| wallet.clone())
 }

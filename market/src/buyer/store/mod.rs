@@ -89,6 +89,15 @@ pub struct StoredKey {
     pub written_off: Amount,
 }
 
+/// What does not add up is damage, wherever it is stored.
+fn check_figures(wallet: &Wallet) -> Result<(), StoreError> {
+    if wallet.is_sound() {
+        return Ok(());
+    }
+    let what = format!("the figures of channel {} do not add up", wallet.terms.channel_id);
+    Err(StoreError::Corrupt { what })
+}
+
 /// Durable state. Everything is asynchronous: no method blocks its caller.
 pub trait BuyerStore: fmt::Debug + Send + Sync + 'static {
     /// The buyer's key pair: made together with the store, the same ever after.

@@ -5,6 +5,8 @@ use std::fmt;
 use std::ops::Bound;
 
 use tokio::runtime::Handle;
+use xbr_core::ids::OfferId;
+use xbr_core::payload::SEALED_KEY_LEN;
 use xbr_core::{ChannelId, ChannelSeq, KeyId};
 use xbr_store::{StoreError, StoreFuture};
 
@@ -86,10 +88,13 @@ struct Tables {
     /// By the number of their placement, as `offer_keys` tells it.
     offers: BTreeMap<u64, Offer>,
     offer_keys: HashMap<KeyId, u64>,
+    offer_ids: HashMap<OfferId, KeyId>,
     placed: u64,
     purchases: BTreeMap<PurchaseId, Purchase>,
     /// Which purchase a state of a payment channel pays for, the refused ones left out.
     paid: HashMap<(ChannelId, ChannelSeq), PurchaseId>,
+    /// Which settled purchase a state of a paying channel pays for.
+    sold: HashMap<(ChannelId, ChannelSeq), PurchaseId>,
 }
 
 impl Tables {
@@ -122,18 +127,41 @@ impl Tables {
                 return Err(StoreError::Conflict);
             }
         }
-        for purchase in &entry.purchases {
-            match self.purchases.get(&purchase.id) {
-                Some(before) if before.stage != Stage::Reserved => return Err(StoreError::Conflict),
-                Some(_) => {}
-                None if self.paid.contains_key(&payment(purchase)) => {
-                    let reason = "a state of a channel pays for one purchase".to_owned();
-                    return Err(StoreError::Refused { reason });
-                }
-                None => {}
+        for offer in &entry.offers {
+            if self.offer_ids.get(&offer.offer_id).is_some_and(|key_id| *key_id != offer.key_id) {
+                return Err(refused("another key is offered by this offer"));
             }
         }
-        Ok(())
+        entry.purchases.iter().try_for_each(|purchase| self.check_purchase(entry, purchase))
+    }
+
+    fn check_purchase(&self, entry: &Entry, purchase: &Purchase) -> Result<(), StoreError> {
+        if self.purchases.get(&purchase.id).is_some_and(|before| before.stage != Stage::Reserved) {
+            return Err(StoreError::Conflict);
+        }
+        let is_known = |channel_id| {
+            self.accounts.contains_key(&channel_id)
+                || entry.accounts.iter().any(|account| account.channel_id == channel_id)
+        };
+        let sale = purchase.sale.map(|sale| (sale.channel_id, sale.state.seq));
+        let is_others = |id: Option<&PurchaseId>| id.is_some_and(|id| *id != purchase.id);
+        match (&purchase.stage, sale) {
+            _ if !is_known(purchase.payment_channel) => Err(refused("its payment channel is not known")),
+            (_, Some((channel_id, _))) if !is_known(channel_id) => {
+                Err(refused("its paying channel is not known"))
+            }
+            (Stage::Reserved | Stage::Settled(_), _) if is_others(self.paid.get(&payment(purchase))) => {
+                Err(refused("a state of a payment channel pays for one purchase"))
+            }
+            (Stage::Settled(settled), _) if settled.sealed_key.len() != SEALED_KEY_LEN => {
+                Err(refused("a sealed key is 80 bytes long"))
+            }
+            (Stage::Settled(_), None) => Err(refused("what was sold was sold over a channel")),
+            (Stage::Settled(_), Some(sale)) if is_others(self.sold.get(&sale)) => {
+                Err(refused("a state of a paying channel pays for one purchase"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn put(&mut self, entry: Entry) {
@@ -148,11 +176,13 @@ impl Tables {
                 self.placed += 1;
                 self.placed
             });
+            self.offer_ids.insert(offer.offer_id, offer.key_id);
             self.offers.insert(number, offer);
         }
         for key_id in entry.forgotten {
-            if let Some(number) = self.offer_keys.remove(&key_id) {
-                self.offers.remove(&number);
+            let number = self.offer_keys.remove(&key_id);
+            if let Some(offer) = number.and_then(|number| self.offers.remove(&number)) {
+                self.offer_ids.remove(&offer.offer_id);
             }
         }
         for purchase in entry.purchases {
@@ -160,6 +190,9 @@ impl Tables {
                 Stage::Refused { .. } => self.paid.remove(&payment(&purchase)),
                 Stage::Reserved | Stage::Settled(_) => self.paid.insert(payment(&purchase), purchase.id),
             };
+            if let (Stage::Settled(_), Some(sale)) = (&purchase.stage, purchase.sale) {
+                self.sold.insert((sale.channel_id, sale.state.seq), purchase.id);
+            }
             self.purchases.insert(purchase.id, purchase);
         }
     }
@@ -167,6 +200,10 @@ impl Tables {
     fn paid_by(&self, payment_channel: ChannelId, seq: ChannelSeq) -> Option<&Purchase> {
         self.purchases.get(self.paid.get(&(payment_channel, seq))?)
     }
+}
+
+fn refused(reason: &str) -> StoreError {
+    StoreError::Refused { reason: reason.to_owned() }
 }
 
 /// The state of a payment channel that pays for a purchase.
