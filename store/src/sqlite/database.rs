@@ -241,11 +241,11 @@ impl Database {
         if added > 0 { Ok(()) } else { Err(refused("the data key is in the archive already")) }
     }
 
-    /// Changes one column of a data key.
+    /// Changes one column of a data key. The statement names no other: SQLite would renew their indexes.
     fn change_key(
         &self,
         key_id: KeyId,
-        column: &str,
+        column: &'static str,
         change: impl FnOnce(&mut Value),
     ) -> Result<(), StoreError> {
         let (sql, params) = ("SELECT * FROM data_key WHERE key_id = ?1", params![key_id.as_bytes()]);
@@ -254,7 +254,9 @@ impl Database {
         if let Some((_, value)) = columns.iter_mut().find(|(name, _)| name == column) {
             change(value);
         }
-        self.update("data_key", columns)
+        self.authenticate("data_key", &mut columns);
+        columns.retain(|(name, _)| matches!(name.as_ref(), "key_id" | "mac") || name == column);
+        self.replace("data_key", column, columns)
     }
 
     pub(super) fn channel(&self, channel_id: ChannelId) -> Result<Option<Channel>, StoreError> {
@@ -334,9 +336,14 @@ impl Database {
     /// Replaces the row with the same first column, and its code.
     fn update(&self, table: &'static str, mut row: Columns) -> Result<(), StoreError> {
         self.authenticate(table, &mut row);
+        self.replace(table, REPLACE, row)
+    }
+
+    /// Replaces these columns in the row with the same first column. `what` tells apart the statements of a table.
+    fn replace(&self, table: &'static str, what: &'static str, row: Columns) -> Result<(), StoreError> {
         let Some((first, _)) = row.first() else { return Ok(()) };
         let mut statements = self.statements.borrow_mut();
-        let sql = statements.entry((table, REPLACE)).or_insert_with(|| {
+        let sql = statements.entry((table, what)).or_insert_with(|| {
             let set =
                 |(number, (name, _)): (usize, &(Cow<'_, str>, Value))| format!("{name} = ?{}", number + 1);
             let assignments: Vec<_> = row.iter().enumerate().skip(1).map(set).collect();
