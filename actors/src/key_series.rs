@@ -153,7 +153,7 @@ impl KeySeries {
         }
         self.preparing = true;
         let now_ns = self.options.clock.now_ns();
-        let key_id = KeyId::random();
+        let key_id = KeyId::made_at(now_ns, &*self.options.entropy);
         let offer = self.options.terms.offer(key_id, now_ns);
         let record = KeyRecord {
             key_id,
