@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tracing::Span;
 use xbr_compute::on_worker;
@@ -60,14 +61,14 @@ pub struct PreparedClose {
     pub signature: Signature,
 }
 
-/// Recovers, seals and signs on a worker thread.
-pub(crate) async fn prepare_sale(
+/// Recovers, seals and signs on a worker thread, from now on.
+pub(crate) fn prepare_sale(
     request: SellRequest,
     terms: Arc<ChannelTerms>,
     key: KeyRecord,
     signer: Arc<dyn Signer>,
     span: Span,
-) -> Result<PreparedSale, SaleReject> {
+) -> impl Future<Output = Result<PreparedSale, SaleReject>> {
     let work = move || {
         let crypto = step!(&span, "crypto");
         let sealing = step!(&crypto, "seal");
@@ -92,7 +93,7 @@ pub(crate) async fn prepare_sale(
         Ok(PreparedSale { api_id: Some(key.api_id), price: key.price, signed, sealed_key, signature, span })
     };
     let failed = SaleReject::Unavailable { reason: "the seller failed" };
-    on_worker(work).await.unwrap_or(Err(failed))
+    on_worker(work).map(|prepared| prepared.unwrap_or(Err(failed)))
 }
 
 /// Recovers and signs on a worker thread.

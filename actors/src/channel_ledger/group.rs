@@ -1,6 +1,7 @@
 //! Groups of decided sales: those that are decided while others of their channel are being prepared go to the store
 //! together, so that they share what a commit costs. A sale that no other follows goes at once.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -9,7 +10,7 @@ use xbr_core::reject::SaleReject;
 use xbr_core::wire::SellReceipt;
 use xbr_core::{Address, Amount, ChannelId};
 use xbr_store::kill_point::Step;
-use xbr_store::{Outcome, Store, StoreError};
+use xbr_store::{Outcome, Store, StoreError, StoreFuture};
 
 use super::commit::{Committed, Decided, NOT_DURABLE, report_sale};
 use super::queue::SaleReply;
@@ -65,18 +66,28 @@ impl ChannelLedger {
             return;
         }
         let (store, delegate, ledger) = (self.options.store.clone(), self.options.delegate, ledger.clone());
-        // All are called before the first is awaited, so that they share a transaction.
+        // All are called before one is awaited, so that they share a transaction.
         let stored: Vec<_> = group.iter().map(|held| store.commit_sale(held.sale.record.clone())).collect();
         actix_rt::spawn(async move {
             let (count, mut amount, mut durable) = (group.len(), Amount::ZERO, true);
-            for (held, stored) in group.into_iter().zip(stored) {
+            for (held, stored) in group.into_iter().zip(all_of(stored).await) {
                 amount = amount.checked_add(held.sale.record.amount).unwrap_or(Amount::MAX);
-                durable &= held.settle(stored.await, &*store, delegate).await;
+                durable &= held.settle(stored, &*store, delegate).await;
             }
             // A ledger that has gone has a successor, which reads the store.
             let _ = ledger.send(Committed { channel_id, count, amount, durable }).await;
         });
     }
+}
+
+/// The answers to all, in order. The last one is waited for first: it comes when the others are there, so that whoever
+/// waits is woken once, and not again and again while they come.
+async fn all_of(stored: Vec<StoreFuture<()>>) -> VecDeque<Result<(), StoreError>> {
+    let mut answers = VecDeque::with_capacity(stored.len());
+    for answer in stored.into_iter().rev() {
+        answers.push_front(answer.await);
+    }
+    answers
 }
 
 impl Held {

@@ -57,6 +57,7 @@ struct Turn {
 }
 
 impl Preparation {
+    /// What is rare is boxed: this is moved around with every sale.
     async fn run(mut self) -> Result<PreparedSale, SaleReject> {
         let checking = step!(&self.span, "check");
         let key = match &self.key {
@@ -65,7 +66,7 @@ impl Preparation {
         };
         let key = match (key, self.terms.clone()) {
             (Ok(key), _) => key,
-            (Err(SaleReject::KeyRetired), Some(terms)) => return self.sold_before(terms).await,
+            (Err(SaleReject::KeyRetired), Some(terms)) => return Box::pin(self.sold_before(terms)).await,
             (Err(reject), _) => return Err(reject),
         };
         let terms = match (&self.terms, self.first_use.take()) {
@@ -75,7 +76,7 @@ impl Preparation {
                     // However the one before ended: it is over.
                     let _ = before.await;
                 }
-                self.first_use(&first_use).await?
+                Box::pin(self.first_use(&first_use)).await?
             }
             (None, None) => return Err(SaleReject::UnexpectedChannel),
         };
