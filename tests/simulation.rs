@@ -39,9 +39,11 @@ mod world;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{Scope, ScopedJoinHandle};
 
 use accounts::Outcome;
 use world::World;
+use xbr_compute::here;
 
 /// How many seeds there are, if nobody says otherwise.
 const SEEDS: u64 = 1000;
@@ -67,15 +69,16 @@ async fn simulate(seed: u64, verbose: bool) -> Result<Outcome, String> {
     accounts::compare(&world, &wanted).await
 }
 
-/// Runs a seed, on a thread of a pool of one: what the parties would compute on other threads, this one
-/// computes whenever it has nothing else to do, before time goes on.
+/// Runs a seed: what the parties would compute on other threads, this one computes whenever it has nothing else to do,
+/// before time goes on.
 fn run(seed: u64, verbose: bool) -> Outcome {
     PANICS.set(0);
+    here::begin();
     let runtime = || {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
-            .on_thread_park(|| while rayon::yield_now() == Some(rayon::Yield::Executed) {})
+            .on_thread_park(here::compute)
             .build()
             .unwrap()
     };
@@ -88,9 +91,12 @@ fn run(seed: u64, verbose: bool) -> Outcome {
     }
 }
 
-/// A pool of one thread.
-fn pool() -> rayon::ThreadPool {
-    rayon::ThreadPoolBuilder::new().num_threads(1).stack_size(16 << 20).build().unwrap()
+/// A thread of this scope with room for the world.
+fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> ScopedJoinHandle<'scope, T> {
+    std::thread::Builder::new().stack_size(16 << 20).spawn_scoped(scope, work).unwrap()
 }
 
 fn count_panics() {
@@ -111,23 +117,22 @@ fn whatever_goes_wrong_the_accounts_agree_in_the_end() {
     if let Some(seed) = variable("SIMULATION_SEED") {
         let log = tracing_subscriber::EnvFilter::from_default_env();
         tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr).init();
-        eprintln!("{:#?}", pool().install(|| run(seed, true)));
-        return;
+        let outcome = std::thread::scope(|scope| spawn(scope, || run(seed, true)).join().unwrap());
+        return eprintln!("{outcome:#?}");
     }
     let seeds = variable("SIMULATION_SEEDS").unwrap_or(SEEDS);
     let next = AtomicU64::new(0);
     let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|_| {
-                scope.spawn(|| {
-                    let pool = pool();
+                spawn(scope, || {
                     let mut outcomes = Vec::new();
                     loop {
                         let seed = next.fetch_add(1, Ordering::Relaxed);
                         if seed >= seeds {
                             return outcomes;
                         }
-                        outcomes.push(pool.install(|| run(seed, false)));
+                        outcomes.push(run(seed, false));
                     }
                 })
             })
@@ -152,9 +157,13 @@ fn whatever_goes_wrong_the_accounts_agree_in_the_end() {
 
 #[test]
 fn a_seed_brings_the_same_each_time() {
-    let pool = pool();
-    for seed in 0..3 {
-        let [first, second] = [(); 2].map(|()| pool.install(|| run(seed, false)).trace);
-        assert_eq!(first, second, "seed {seed}");
-    }
+    std::thread::scope(|scope| {
+        let twice = || {
+            (0..3).for_each(|seed| {
+                let [first, second] = [(); 2].map(|()| run(seed, false).trace);
+                assert_eq!(first, second, "seed {seed}");
+            })
+        };
+        spawn(scope, twice).join().unwrap();
+    });
 }

@@ -1,23 +1,50 @@
 //! Long computations away from the arbiters, whose timers and messages they would hold up: signing, recovering
 //! signers, sealing.
 //!
-//! A worker that has more to do gives its answers together, so that whoever waits for them is woken once for all of
-//! them. One that has nothing more to do answers at once.
+//! There are as many workers as processors, which take what comes in its order. One that finds more to do gives its
+//! answers together, so that whoever waits for them is woken once for all of them; one that has nothing more to do
+//! answers at once, and sleeps.
 #![forbid(unsafe_code)]
 
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
+use std::thread;
 
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use tokio::sync::oneshot;
+
+#[cfg(feature = "here")]
+pub mod here;
 
 /// So many answers go together at most: the first one waits until the last one is computed.
 const TOGETHER: usize = 8;
 
 type Answer = Box<dyn FnOnce()>;
 
-thread_local! {
-    /// What this worker has computed and not yet answered; `None` when it is at nothing.
-    static COMPUTED: Cell<Option<Vec<Answer>>> = const { Cell::new(None) };
+/// Computes, and leaves the answer to be given.
+type Work = Box<dyn FnOnce() -> Answer + Send>;
+
+/// The way to the workers, who begin with the first computation and end with the process.
+static WORKERS: LazyLock<Sender<Work>> = LazyLock::new(|| {
+    let (workers, work) = unbounded::<Work>();
+    let count = thread::available_parallelism().map_or(1, usize::from);
+    let begun = (0..count).map_while(|number| {
+        let (name, work) = (format!("xbr-worker-{number}"), work.clone());
+        thread::Builder::new().name(name).spawn(move || serve(&work)).ok()
+    });
+    if begun.count() == 0 {
+        tracing::error!("no thread could be started for computations; they hold up everything else now");
+    }
+    workers
+});
+
+fn serve(work: &Receiver<Work>) {
+    let mut answers = Vec::with_capacity(TOGETHER);
+    while let Ok(first) = work.recv() {
+        answers.push(first());
+        answers.extend(work.try_iter().take(TOGETHER - 1).map(|next| next()));
+        answers.drain(..).for_each(|answer| answer());
+    }
 }
 
 /// Begins a computation on a worker thread at once. What is returned waits for it without blocking, and gives `None`
@@ -26,31 +53,22 @@ pub fn on_worker<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> impl Future<Output = Option<T>> + Send + 'static {
     let (done, result) = oneshot::channel();
-    rayon::spawn(move || {
+    begin(Box::new(move || {
         let computed = catch_unwind(AssertUnwindSafe(work)).ok();
-        answer(Box::new(move || {
+        Box::new(move || {
             // Whoever asked may have gone; the result is then nobody's.
             let _ = done.send(computed);
-        }));
-    });
+        })
+    }));
     async move { result.await.ok().flatten() }
 }
 
-/// Answers, after doing what else is to be done: that comes here again, within, and leaves its answers to the first.
-fn answer(answer: Answer) {
-    let before = COMPUTED.take();
-    let is_first = before.is_none();
-    let mut computed = before.unwrap_or_default();
-    computed.push(answer);
-    let has_room = computed.len() < TOGETHER;
-    COMPUTED.set(Some(computed));
-    if has_room {
-        rayon::yield_now();
-    }
-    if is_first {
-        for answer in COMPUTED.take().unwrap_or_default() {
-            answer();
-        }
+fn begin(work: Work) {
+    #[cfg(feature = "here")]
+    let Some(work) = here::keep(work) else { return };
+    // Without workers there is nobody to take it: it is done here.
+    if let Err(unsent) = WORKERS.send(work) {
+        unsent.into_inner()()();
     }
 }
 
