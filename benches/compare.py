@@ -28,6 +28,14 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 PRICE = 10**15
 
 
+def ticks() -> list[int]:
+    """What the processors have been doing since they began, by kind: user, nice, system, idle, iowait, irq, softirq, steal."""
+    return [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+
+
+BEGAN, LOAD = ticks(), os.getloadavg()[0]
+
+
 def say(text: str) -> None:
     print(f"compare: {text}", file=sys.stderr, flush=True)
 
@@ -89,41 +97,44 @@ def wrap_tables(rounds: int) -> Iterator[tuple[str, str]]:
     limits = {64: (3, None), 1024: (3, 1.25), 65536: (1.3, 1.03), 1048576: (1.3, None)}
     for our, their in zip(median_of(ours), median_of(theirs), strict=True):
         size = our["size"]
-        raw = our["encode_ns"] + our["nonce_ns"] + our["seal_ns"]
         ratio = their["one_caller_ns"] / our["one_caller_ns"]
         at_least, at_most = limits[size]
         rows.append([size_of(size), duration(their["one_caller_ns"]), duration(our["one_caller_ns"]), f"{ratio:.1f} ×",
                      f"{at_least} ×", verdict(ratio >= at_least)])
         parts = " + ".join(duration(our[part]) for part in ("encode_ns", "nonce_ns", "seal_ns"))
-        many, batch = our["many_callers_cpu_ns"] / raw, our["batch_ns"] / raw
-        raw_rows.append([size_of(size), parts, duration(raw), f"{duration(our['many_callers_cpu_ns'])} ({many:.2f} ×)",
+        many, batch = our["many_callers_cpu_ns"] / our["raw_ns"], our["batch_ns"] / our["raw_kept_ns"]
+        raw_rows.append([size_of(size), parts, f"{duration(our['raw_ns'])}; {duration(our['raw_kept_ns'])}",
+                         f"{duration(our['many_callers_cpu_ns'])} ({many:.2f} ×)",
                          f"{duration(our['batch_ns'])} ({batch:.2f} ×)", f"{our['many_callers_per_s']:,.0f}",
                          f"{at_most} ×" if at_most else "", verdict(max(many, batch) <= at_most) if at_most else ""])
     yield "wrap", table(["payload", "reference", "ours", "ratio", "target", ""], rows)
-    yield "wrap-raw", table(["payload", "encode + nonce + seal", "sum", "64 callers, CPU each", "batch of 64",
+    yield "wrap-raw", table(["payload", "encode + nonce + seal", "in turn; kept", "64 callers, CPU each", "batch of 64",
                              "64 callers, per s", "target", ""], raw_rows)
 
 
 def sell_tables(rounds: int) -> Iterator[tuple[str, str]]:
     say("selling in process")
-    theirs, slow, ours = [], [], {1: [], 2: []}
+    theirs, slow, ours, bare = [], [], {1: [], 2: []}, {1: [], 2: []}
     for _ in range(rounds):
         theirs.append(reference("--rounds", 3)["sell"])
         slow.append(reference("--rounds", 1, "--sells", 40, "--without-coincurve")["sell"])
         for cores, measured in ours.items():
             measured.append(figures("sell", "--rounds", 3, cores=cores))
+            bare[cores].append(figures("bare", "--rounds", 3, "--series", 100, cores=cores)["sale"])
     fast, installed = median_of(theirs), median_of(slow)
     yield "sell-reference", table(
         ["reference, in memory", "sales/s", "p50", "p99"],
         [[name, f"{one['per_s']:,.0f}", *(f"{one['latency'][p]:.2f} ms" for p in ("p50_ms", "p99_ms"))]
          for name, one in (("with coincurve", fast), ("as installed", installed))],
     )
-    rows, parts = [], []
+    rows, parts, floors = [], [], []
     for cores, measured in ours.items():
-        ours_now = median_of(measured)
-        primitives = ours_now["primitives"]
-        total = sum(primitives.values())
-        parts.append([str(cores), *(f"{primitives[part]:.1f} µs" for part in primitives), f"{total:.1f} µs"])
+        ours_now, floor = median_of(measured), median_of(bare[cores])
+        primitives, total = ours_now["primitives"], floor["primitives_us"]
+        parts.append([str(cores), *(f"{primitives[part]:.1f} µs" for part in primitives),
+                      f"{sum(primitives.values()):.1f} µs", f"{total:.1f} µs"])
+        floors.append([str(cores), f"{floor['durable_us']:.0f} µs", f"{floor['per_s']:,.0f}",
+                       f"{total / cores * floor['per_s'] / 1e6:.0%}", f"{floor['per_s'] / fast['per_s']:.1f} ×"])
         for row in ours_now["sell"]:
             ratio, share = row["per_s"] / fast["per_s"], total / cores * row["per_s"] / 1e6
             wanted = {1: 5, 2: 9}[cores]
@@ -136,24 +147,26 @@ def sell_tables(rounds: int) -> Iterator[tuple[str, str]]:
                          verdict(ratio >= wanted and share >= 0.8) if is_target else ""])
     yield "sell", table(["ours", "cores", "sales/s", "to coincurve", "CPU", "of the primitives", "p50 / p99", "target", ""],
                         rows)
-    yield "primitives", table(["cores", "digest", "recover", "seal", "sign", "sum"], parts)
+    yield "primitives", table(["cores", "digest", "recover", "seal", "sign", "sum", "in turn"], parts)
+    yield "bare", table(["cores", "CPU", "sales/s", "of the primitives", "to coincurve"], floors)
 
 
 def rotate_table() -> Iterator[tuple[str, str]]:
     say("rotating 1,000 to 10,000 series")
     rows = []
+    bare = figures("bare", "--rounds", 9, "--sales", 100)["rotation_us"]
     for series in (1000, 3000, 5000, 10_000):
         try:
             one = figures("rotate", "--series", series, "--seconds", 5, timeout=60)["rotate"]
         except subprocess.TimeoutExpired:
-            rows.append([f"{series:,}", "not all were added within a minute", "", "", "", "", verdict(False)])
+            rows.append([f"{series:,}", "not all were added within a minute", "", "", "", "", "", verdict(False)])
             continue
         met = one["late_per_mille"] <= 10 and one["cores"] < 0.5
         rows.append([f"{series:,}", f"{one['rotations']:,}", f"{one['late']['p50_ms']:.1f} ms",
                      f"{one['late']['p99_ms']:.1f} ms", f"{one['late_per_mille']} ‰", f"{one['cores']:.2f}",
-                     verdict(met)])
-    yield "rotate", table(["series", "rotations in 5 s", "late, p50", "p99", "50 ms late or more", "cores", ""],
-                          rows)
+                     f"{bare * series / 1e6:.2f}", verdict(met)])
+    yield "rotate", table(["series", "rotations in 5 s", "late, p50", "p99", "50 ms late or more", "cores",
+                           "without actors", ""], rows)
 
 
 def archive_table(rounds: int) -> Iterator[tuple[str, str]]:
@@ -314,11 +327,13 @@ def machine() -> Iterator[tuple[str, str]]:
     peers = [line.replace("==", " ") for line in versions.splitlines() if line.split("==")[0] in wanted]
     commit = run("git", "-C", ROOT, "describe", "--always", "--dirty").strip()
     memory = re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())
+    spent = [now - before for now, before in zip(ticks(), BEGAN, strict=True)]
     yield "machine", "\n".join([
         f"- {cpu[1] if cpu else platform.processor()}, {os.cpu_count()} cores, {int(memory[1]) / 1e6:.0f} GB;"
         f" {platform.system()} {platform.release()}",
         f"- {run('rustc', '--version').strip()}; Python {platform.python_version()}; {', '.join(peers)}",
-        f"- {time.strftime('%Y-%m-%d')}, at {commit}; load before: {os.getloadavg()[0]:.2f}",
+        f"- {time.strftime('%Y-%m-%d')}, at {commit}; load before: {LOAD:.2f};"
+        f" of the processors' time the host took {spent[7] / sum(spent):.1%}",
     ])
 
 
@@ -335,9 +350,9 @@ def write(found: dict[str, str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts: dict[str, Callable[[int], Iterator[tuple[str, str]]]] = {
-        "machine": lambda _: machine(), "wrap": wrap_tables, "sell": sell_tables, "crossbar": crossbar_table,
+        "wrap": wrap_tables, "sell": sell_tables, "crossbar": crossbar_table,
         "market": market_table, "idle": idle_table, "rotate": lambda _: rotate_table(), "archive": archive_table,
-        "profile": profile_tables,
+        "profile": profile_tables, "machine": lambda _: machine(),
     }
     parser.add_argument("part", nargs="*", choices=[[], *parts], help=f"what to measure: {', '.join(parts)} (default: all)")
     parser.add_argument("--rounds", type=int, default=3, help="each side's turns (default %(default)s)")

@@ -11,6 +11,7 @@
 )]
 
 pub mod archive;
+pub mod bare;
 pub mod measure;
 pub mod rotate;
 pub mod sell;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
 use serde_json::json;
-use xbr_benches::{archive, rotate, sell, wrap};
+use xbr_benches::{archive, bare, rotate, sell, wrap};
 
 /// That of the program.
 #[global_allocator]
@@ -51,6 +51,18 @@ enum Scenario {
         #[arg(long, default_value_t = 10)]
         seconds: u64,
     },
+    /// What a sale and a rotation cannot do without, without actors
+    Bare {
+        /// How many rounds the medians are of
+        #[arg(long, default_value_t = 7)]
+        rounds: usize,
+        /// How many sales a round has on each core
+        #[arg(long, default_value_t = 2500)]
+        sales: u32,
+        /// How many series rotate
+        #[arg(long, default_value_t = 10_000)]
+        series: u32,
+    },
     /// Sell from an archive
     Archive {
         /// How many keys it has
@@ -78,6 +90,10 @@ fn main() {
         }
         Scenario::Rotate { series, seconds } => {
             json!({ "rotate": rotate::run(series, Duration::from_secs(seconds)) })
+        }
+        Scenario::Bare { rounds, sales, series } => {
+            let sale = bare::sales(rounds, sales, cores);
+            json!({ "sale": sale, "rotation_us": bare::rotation(rounds, series) })
         }
         Scenario::Archive { keys, folder, make: true, .. } => archive::make(&folder, keys),
         Scenario::Archive { keys, folder, sales, .. } => {

@@ -30,7 +30,7 @@ const IN_FLIGHT: usize = 64;
 const DURABLE_AND_PIPELINED: usize = 2;
 
 /// What a key costs, 10^-18 XBR: a thousandth of an XBR.
-const PRICE: u64 = 1_000_000_000_000_000;
+pub const PRICE: u64 = 1_000_000_000_000_000;
 
 /// The terms that all scenarios sell on.
 pub fn terms() -> OfferTerms {

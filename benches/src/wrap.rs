@@ -1,6 +1,7 @@
 //! Wrapping payloads through the handle, set beside the three primitives that it cannot do without: encoding, a nonce,
 //! and XSalsa20-Poly1305.
 
+use std::collections::VecDeque;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -49,6 +50,10 @@ pub struct WrapFigures {
     pub nonce_ns: f64,
     /// XSalsa20-Poly1305 by libsodium.
     pub seal_ns: f64,
+    /// All three on 64 payloads, one after the other, of which each result is dropped at once: what callers do.
+    pub raw_ns: f64,
+    /// The same when the results of all 64 are kept together: what a batch does.
+    pub raw_kept_ns: f64,
     /// One caller who awaits each.
     pub one_caller_ns: f64,
     /// 64 callers at once: processor time for a payload, whatever the number of cores.
@@ -73,13 +78,15 @@ pub fn run(rounds: usize, cores: usize) -> Vec<WrapFigures> {
 
 fn measure(size: usize, rounds: usize, seller: &SellerHandle, one: &Runtime, many: &Runtime) -> WrapFigures {
     let payload = Bytes::of(size);
-    let mut rows: [Vec<f64>; 7] = Default::default();
+    let mut rows: [Vec<f64>; 9] = Default::default();
     for _ in 0..rounds {
         let (per_payload, per_s) = many_callers(seller, &payload, many);
         let figures = [
             encode(&payload),
             nonce(),
             seal(&payload),
+            raw(&payload, 1),
+            raw(&payload, MANY),
             one.block_on(one_caller(seller, &payload)),
             per_payload,
             per_s,
@@ -89,13 +96,24 @@ fn measure(size: usize, rounds: usize, seller: &SellerHandle, one: &Runtime, man
             row.push(figure);
         }
     }
-    let [encode_ns, nonce_ns, seal_ns, one_caller_ns, many_callers_cpu_ns, many_callers_per_s, batch_ns] =
-        rows.map(median);
+    let [
+        encode_ns,
+        nonce_ns,
+        seal_ns,
+        raw_ns,
+        raw_kept_ns,
+        one_caller_ns,
+        many_callers_cpu_ns,
+        many_callers_per_s,
+        batch_ns,
+    ] = rows.map(median);
     WrapFigures {
         size,
         encode_ns,
         nonce_ns,
         seal_ns,
+        raw_ns,
+        raw_kept_ns,
         one_caller_ns,
         many_callers_cpu_ns,
         many_callers_per_s,
@@ -132,6 +150,35 @@ fn seal(payload: &Bytes) -> f64 {
     ns_per_call(calls_of(payload), || {
         black_box(crypto_secretbox::seal(black_box(&encoded), &nonce, &key));
     })
+}
+
+/// The three primitives, by themselves, on as many payloads as there are callers or as a batch has. So many results are
+/// kept.
+fn raw(payload: &Bytes, kept: usize) -> f64 {
+    let payloads: Vec<_> = (0..MANY).map(|_| payload.clone()).collect();
+    let key = [7; 32].into();
+    let mut buffer = Vec::with_capacity(payload.0.len() + 16);
+    let (start, mut calls) = (Instant::now(), 0_u64);
+    while start.elapsed() < SLICE {
+        let mut results = VecDeque::with_capacity(MANY);
+        for payload in black_box(&payloads) {
+            buffer.clear();
+            cbor::to_vec_into(payload, &mut buffer).unwrap();
+            let mut nonce = [0; 24];
+            UserspaceEntropy.fill(&mut nonce);
+            if results.len() == kept {
+                results.pop_front();
+            }
+            results.push_back(crypto_secretbox::seal(
+                &buffer,
+                &crypto_secretbox::Nonce::from_bytes(nonce),
+                &key,
+            ));
+        }
+        black_box(results);
+        calls += MANY as u64;
+    }
+    start.elapsed().as_nanos() as f64 / calls as f64
 }
 
 async fn one_caller(seller: &SellerHandle, payload: &Bytes) -> f64 {
