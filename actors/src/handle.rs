@@ -190,7 +190,9 @@ impl SellerHandle {
         uri: &str,
         payload: &T,
     ) -> Result<Wrapped, WrapError> {
-        self.wrapper(api_id)?.wrap(uri, payload).await
+        // A look at the directory, not a share of it: callers on many threads would count their shares against each other.
+        let directory = self.directory.load();
+        directory.get(&api_id).ok_or(WrapError::UnknownApi { api_id })?.wrap(uri, payload).await
     }
 
     /// [`wrap`](Self::wrap) for a dynamic value.

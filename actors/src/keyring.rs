@@ -66,13 +66,6 @@ impl Drop for LiveKey {
     }
 }
 
-/// A key that was taken for one use.
-pub(crate) struct Use {
-    pub(crate) key: Arc<LiveKey>,
-    /// Whether the caller should tell the actor that a key has come to its end.
-    pub(crate) exhausted: bool,
-}
-
 /// The series' chain of keys, shared by the actor and everybody who wraps.
 #[derive(Debug, Default)]
 pub(crate) struct Keyring {
@@ -95,14 +88,16 @@ impl Keyring {
         self.current.load_full()
     }
 
-    /// Takes a use of the current key, or of the next one when the current is used up; `None` when that is not ready.
-    pub(crate) fn take(&self) -> Option<Use> {
+    /// Takes a use of the current key, or of the next one when the current is used up, for something that is done with
+    /// it at once: `using` is given the key, and whether the actor should be told that one has come to its end. `None`
+    /// when the next key is not ready. Callers on many threads share one counter and nothing else.
+    pub(crate) fn take<R>(&self, using: impl Fn(&LiveKey, bool) -> R) -> Option<R> {
         let mut exhausted = false;
         loop {
             let current = self.current.load();
             let key = Option::as_ref(&current)?;
             if let Some(left) = key.take_use() {
-                return Some(Use { key: key.clone(), exhausted: exhausted || left == 0 });
+                return Some(using(key, exhausted || left == 0));
             }
             exhausted = true;
             let next = key.next.load_full()?;
@@ -112,7 +107,11 @@ impl Keyring {
 
     /// Like [`take`](Self::take), but waits for the next key; `None` when the series is stopped or paused. `ask` is
     /// called before waiting, so that the actor knows.
-    pub(crate) async fn take_or_wait(&self, mut ask: impl FnMut()) -> Option<Use> {
+    pub(crate) async fn take_or_wait<R>(
+        &self,
+        mut ask: impl FnMut(),
+        using: impl Fn(&LiveKey, bool) -> R,
+    ) -> Option<R> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -121,8 +120,8 @@ impl Keyring {
             if self.is_closed() {
                 return None;
             }
-            if let Some(taken) = self.take() {
-                return Some(taken);
+            if let Some(used) = self.take(&using) {
+                return Some(used);
             }
             ask();
             changed.await;
@@ -272,8 +271,8 @@ mod tests {
                 .map(|_| {
                     scope.spawn(|| {
                         let mut uses: HashMap<KeyId, u64> = HashMap::new();
-                        while let Some(taken) = keyring.take() {
-                            *uses.entry(taken.key.key_id).or_default() += 1;
+                        while let Some(key_id) = keyring.take(|key, _| key.key_id) {
+                            *uses.entry(key_id).or_default() += 1;
                         }
                         uses
                     })
@@ -296,7 +295,7 @@ mod tests {
     fn a_rotation_needs_a_next_key() {
         let keyring = Keyring::default();
         keyring.rotate();
-        assert!(keyring.take().is_none());
+        assert_eq!(keyring.take(|key, _| key.key_id), None);
         let first = link(&keyring, None);
         keyring.rotate();
         assert_eq!(keyring.current().unwrap().key_id, first);
@@ -313,7 +312,8 @@ mod tests {
             link(&keyring, count);
             keyring.rotate();
             for _ in 0..uses {
-                assert_eq!(keyring.take().unwrap().key.uses_left().is_some(), count.is_some());
+                let limited = keyring.take(|key, _| key.uses_left().is_some());
+                assert_eq!(limited, Some(count.is_some()));
             }
         }
         assert_eq!(keyring.used(), 6);
@@ -323,12 +323,14 @@ mod tests {
     async fn whoever_waits_is_woken_by_the_next_key_and_by_stop() {
         let keyring = Keyring::default();
         let mut asked = 0;
-        let (taken, ()) = tokio::join!(keyring.take_or_wait(|| asked += 1), async {
+        let exhausted = |_: &LiveKey, exhausted| exhausted;
+        let (taken, ()) = tokio::join!(keyring.take_or_wait(|| asked += 1, exhausted), async {
             link(&keyring, Some(1));
         });
-        assert!(taken.is_some_and(|taken| taken.exhausted));
-        let (none, ()) = tokio::join!(keyring.take_or_wait(|| asked += 1), async { keyring.stop() });
-        assert!(none.is_none());
+        assert_eq!(taken, Some(true));
+        let (none, ()) =
+            tokio::join!(keyring.take_or_wait(|| asked += 1, exhausted), async { keyring.stop() });
+        assert_eq!(none, None);
         assert_eq!(asked, 2);
     }
 }

@@ -14,7 +14,7 @@ use xbr_core::payload::SERIALIZER;
 use xbr_core::wire::{Args, Field};
 use xbr_core::{ApiId, KeyId, Value};
 
-use crate::keyring::{Keyring, Use};
+use crate::keyring::{Keyring, LiveKey};
 
 /// A thread keeps no larger buffer than this for the payloads that it encodes.
 const MAX_SCRATCH: usize = 2 * 1024 * 1024;
@@ -136,8 +136,7 @@ impl Wrapper {
     /// [`WrapError`]; nothing was encrypted.
     pub async fn wrap_cbor(&self, uri: &str, payload: &[u8]) -> Result<Wrapped, WrapError> {
         self.check(uri)?;
-        let taken = self.take().await?;
-        Ok(self.encrypt(&taken, payload))
+        self.encrypt(payload).await
     }
 
     /// Encrypts many payloads, in order; the key may change in between. All are encoded before the first is
@@ -182,33 +181,30 @@ impl Wrapper {
 
     /// The payload is encoded by now: whatever fails from here on spends no use.
     async fn seal(&self, encoded: Vec<u8>) -> Result<Wrapped, WrapError> {
-        let taken = self.take().await?;
-        let wrapped = self.encrypt(&taken, &encoded);
+        let wrapped = self.encrypt(&encoded).await?;
         if encoded.capacity() <= MAX_SCRATCH {
             SCRATCH.set(encoded);
         }
         Ok(wrapped)
     }
 
-    fn encrypt(&self, taken: &Use, encoded: &[u8]) -> Wrapped {
-        if taken.exhausted {
-            self.0.keyring.tell();
-        }
-        let ciphertext = taken.key.key.encrypt(&*self.0.entropy, encoded);
-        Wrapped { key_id: taken.key.key_id, ciphertext }
-    }
-
-    async fn take(&self) -> Result<Use, WrapError> {
-        let keyring = &self.0.keyring;
+    async fn encrypt(&self, encoded: &[u8]) -> Result<Wrapped, WrapError> {
+        let Shared { keyring, entropy, patience, .. } = &*self.0;
         if keyring.is_closed() {
             return Err(self.closed());
         }
-        if let Some(taken) = keyring.take() {
-            return Ok(taken);
+        let encrypt = |key: &LiveKey, exhausted| {
+            if exhausted {
+                keyring.tell();
+            }
+            Wrapped { key_id: key.key_id, ciphertext: key.key.encrypt(&**entropy, encoded) }
+        };
+        if let Some(wrapped) = keyring.take(encrypt) {
+            return Ok(wrapped);
         }
-        match tokio::time::timeout(self.0.patience, keyring.take_or_wait(|| keyring.tell())).await {
-            Ok(taken) => taken.ok_or_else(|| self.closed()),
-            Err(_) => Err(WrapError::NoKey { waited: self.0.patience }),
+        match tokio::time::timeout(*patience, keyring.take_or_wait(|| keyring.tell(), encrypt)).await {
+            Ok(wrapped) => wrapped.ok_or_else(|| self.closed()),
+            Err(_) => Err(WrapError::NoKey { waited: *patience }),
         }
     }
 
