@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import time
 import uuid
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -206,6 +207,8 @@ def buy_with_bad_key(provider: Provider, key_id: bytes, buyer: bytes | None = No
     assert refused.value.error == "wamp.error.invalid_argument"
 
 
-def is_uuid4(key_id: bytes) -> bool:
-    """Whether these are the bytes of a random UUID."""
-    return len(key_id) == 16 and bool(re.fullmatch(r".{14}4.{4}[89ab].*", str(uuid.UUID(bytes=key_id))))
+def is_recent_uuid7(key_id: bytes) -> bool:
+    """A UUID of version 7, made within the last ten minutes."""
+    made = uuid.UUID(bytes=key_id)
+    age = time.time() - int.from_bytes(key_id[:6]) / 1000
+    return made.version == 7 and made.variant == uuid.RFC_4122 and -1 < age < 600

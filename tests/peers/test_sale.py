@@ -4,7 +4,7 @@ import pytest
 from conftest import SERIALIZERS
 from payloads import LINES, check_equal
 from processes import wait_until
-from provider import TOPIC, is_uuid4
+from provider import TOPIC, is_recent_uuid7
 
 from common import KEYS, xbr
 
@@ -20,7 +20,7 @@ def check_offers(provider, used: list[bytes]) -> None:
     offered = [offer["key"] for offer in offers]
     assert set(used) <= set(offered) and len(set(offered)) == len(offered)
     for offer in offers:
-        assert is_uuid4(offer["key"])
+        assert is_recent_uuid7(offer["key"])
         assert xbr.unpack_uint256(offer["price"]) == provider.price
         assert (offer["uri"], offer["categories"]) == (TOPIC, {"kind": "demo"})
         assert (offer["seller"], offer["seller_authid"]) == (provider.address, provider.provider_id)
