@@ -3,7 +3,6 @@
 import copy
 import json
 import os
-import re
 import subprocess
 import time
 import uuid
