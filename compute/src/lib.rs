@@ -2,8 +2,8 @@
 //! signers, sealing.
 //!
 //! There are as many workers as processors, which take what comes in its order. One that finds more to do gives its
-//! answers together, so that whoever waits for them is woken once for all of them; one that has nothing more to do
-//! answers at once, and sleeps.
+//! answers together, so that a thread of actors is woken once for all of them; one that has nothing more to do answers
+//! at once, and sleeps.
 #![forbid(unsafe_code)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,22 +15,28 @@ use tokio::sync::oneshot;
 
 #[cfg(feature = "here")]
 pub mod here;
+mod port;
+
+use port::Port;
 
 /// So many answers go together at most: the first one waits until the last one is computed.
 const TOGETHER: usize = 8;
 
-type Answer = Box<dyn FnOnce()>;
+type Answer = Box<dyn FnOnce() + Send>;
 
 /// Computes, and leaves the answer to be given.
 type Work = Box<dyn FnOnce() -> Answer + Send>;
 
+/// Work, and where its answer goes.
+type Order = (Work, Option<Port>);
+
 /// The way to the workers, who begin with the first computation and end with the process.
-static WORKERS: LazyLock<Sender<Work>> = LazyLock::new(|| {
-    let (workers, work) = unbounded::<Work>();
+static WORKERS: LazyLock<Sender<Order>> = LazyLock::new(|| {
+    let (workers, orders) = unbounded::<Order>();
     let count = thread::available_parallelism().map_or(1, usize::from);
     let begun = (0..count).map_while(|number| {
-        let (name, work) = (format!("xbr-worker-{number}"), work.clone());
-        thread::Builder::new().name(name).spawn(move || serve(&work)).ok()
+        let (name, orders) = (format!("xbr-worker-{number}"), orders.clone());
+        thread::Builder::new().name(name).spawn(move || serve(&orders)).ok()
     });
     if begun.count() == 0 {
         tracing::error!("no thread could be started for computations; they hold up everything else now");
@@ -38,12 +44,10 @@ static WORKERS: LazyLock<Sender<Work>> = LazyLock::new(|| {
     workers
 });
 
-fn serve(work: &Receiver<Work>) {
-    let mut answers = Vec::with_capacity(TOGETHER);
-    while let Ok(first) = work.recv() {
-        answers.push(first());
-        answers.extend(work.try_iter().take(TOGETHER - 1).map(|next| next()));
-        answers.drain(..).for_each(|answer| answer());
+fn serve(orders: &Receiver<Order>) {
+    while let Ok(first) = orders.recv() {
+        let more = orders.try_iter().take(TOGETHER - 1);
+        port::give_all(std::iter::once(first).chain(more).map(|(work, port)| (port, work())).collect());
     }
 }
 
@@ -67,8 +71,9 @@ fn begin(work: Work) {
     #[cfg(feature = "here")]
     let Some(work) = here::keep(work) else { return };
     // Without workers there is nobody to take it: it is done here.
-    if let Err(unsent) = WORKERS.send(work) {
-        unsent.into_inner()()();
+    if let Err(unsent) = WORKERS.send((work, Port::of_this_thread())) {
+        let (work, _) = unsent.into_inner();
+        work()();
     }
 }
 
