@@ -30,6 +30,7 @@ const KEY: KeyId = KeyId::new([0x5e; 16]);
 const PRICE: u64 = 35;
 
 type SaleAnswer = Result<SellReceipt, SaleReject>;
+type BoxedAnswer = LocalBoxFuture<'static, SaleAnswer>;
 
 fn ledger_with(store: &MemoryStore, reconcile: Reconcile) -> Addr<ChannelLedger> {
     let delegate = seller_key().address();
@@ -181,27 +182,88 @@ async fn nothing_is_answered_before_it_is_durable() {
     assert!(store.sale(CHANNEL, ChannelSeq::new(2)).await.unwrap().is_some());
 }
 
+/// Sales number 1 to `count`, whose gates are closed.
+fn gated(ledger: &Addr<ChannelLedger>, count: u32) -> (Vec<Option<oneshot::Sender<()>>>, Vec<BoxedAnswer>) {
+    (1..=count)
+        .map(|n| {
+            let (gate, answer) = commit_gated(ledger, &nth(n));
+            (Some(gate), answer.boxed_local())
+        })
+        .unzip()
+}
+
+/// Opens these gates, counted from 0, one after the other.
+async fn open(gates: &mut [Option<oneshot::Sender<()>>], numbers: std::ops::Range<usize>) {
+    for gate in &mut gates[numbers] {
+        gate.take().unwrap().send(()).unwrap();
+        settle().await;
+    }
+}
+
 #[actix_rt::test]
-async fn a_decided_sale_is_stored_with_those_behind_it_and_waits_for_them_but_not_for_long() {
+async fn half_of_the_sales_under_way_are_stored_together_while_the_others_are_prepared() {
     pause_time();
     let store = MemoryStore::new();
     let ledger = ledger(&store).await;
-    let first = commit(&ledger, &nth(1));
-    let (gate, second) = commit_gated(&ledger, &nth(2));
-    settle().await;
-    assert!(written(&store).is_empty(), "it waits for the second");
-    gate.send(()).unwrap();
-    settle().await;
-    assert_eq!(written(&store), ["sale 2", "sale 3"]);
-    assert!(first.await.is_ok() && second.await.is_ok());
-    let third = commit(&ledger, &nth(3));
-    let (_gate, _fourth) = commit_gated(&ledger, &nth(4));
-    settle().await;
-    assert_eq!(written(&store).len(), 2);
-    // Time goes on when there is nothing else to do.
     let began = tokio::time::Instant::now();
-    assert!(third.await.is_ok(), "the fourth is never prepared");
-    assert!(began.elapsed() <= Duration::from_millis(3), "{:?}", began.elapsed());
+    let (mut gates, answers) = gated(&ledger, 6);
+    open(&mut gates, 0..2).await;
+    assert!(written(&store).is_empty(), "more are being prepared than are decided");
+    open(&mut gates, 2..3).await;
+    assert_eq!(written(&store), ["sale 2", "sale 3", "sale 4"]);
+    open(&mut gates, 3..4).await;
+    assert_eq!(written(&store).len(), 3, "two are being prepared");
+    open(&mut gates, 4..5).await;
+    assert_eq!(written(&store).len(), 5);
+    open(&mut gates, 5..6).await;
+    assert_eq!(written(&store).len(), 6, "the last one waits for nobody");
+    assert!(join_all(answers).await.into_iter().all(|answer| answer.is_ok()));
+    assert_eq!(began.elapsed(), Duration::ZERO, "nothing was waited for");
+}
+
+#[actix_rt::test]
+async fn a_group_is_stored_when_the_store_has_answered_the_one_before_it() {
+    pause_time();
+    let store = MemoryStore::new();
+    let ledger = ledger(&store).await;
+    store.hold();
+    let (mut gates, mut answers) = gated(&ledger, 4);
+    open(&mut gates, 0..3).await;
+    store.release();
+    assert_eq!(written(&store), ["sale 2", "sale 3"], "the third waits for them");
+    settle().await;
+    assert_eq!(written(&store), ["sale 2", "sale 3", "sale 4"]);
+    drop(gates);
+    assert!(answers.pop().unwrap().await.is_err(), "it was never prepared");
+    assert!(join_all(answers).await.into_iter().all(|answer| answer.is_ok()));
+}
+
+#[actix_rt::test]
+async fn a_group_waits_for_more_as_long_as_more_comes_and_not_for_long() {
+    pause_time();
+    let ms = Duration::from_millis;
+    // How long after the one before each sale is decided, and when the group is stored.
+    let half = Duration::from_micros(1500);
+    for (sales, pause, stored) in [(1, ms(1), ms(2)), (3, half, ms(6)), (20, ms(1), ms(10))] {
+        let store = MemoryStore::new();
+        let ledger = ledger(&store).await;
+        // So many that those that are decided are never half of them.
+        let (mut gates, _answers) = gated(&ledger, 28);
+        let began = tokio::time::Instant::now();
+        let mut opened = 0;
+        while written(&store).is_empty() {
+            assert!(began.elapsed() < ms(20), "it was never stored");
+            if opened < sales && began.elapsed() >= pause * u32::try_from(opened).unwrap() {
+                open(&mut gates, opened..opened + 1).await;
+                opened += 1;
+            }
+            tokio::time::advance(half / 3).await;
+            settle().await;
+        }
+        let took = began.elapsed();
+        // Each timer may come a millisecond late.
+        assert!(took >= stored && took <= stored * 3 / 2, "{sales} sales: {took:?}");
+    }
 }
 
 #[actix_rt::test]

@@ -187,6 +187,8 @@ struct Account {
     held: Vec<Held>,
     /// Whether a timer runs that ends their wait.
     is_timed: bool,
+    /// How many sales were decided, for that timer.
+    decided: u64,
     /// Commits that the store has not answered yet, those that are held among them.
     in_flight: usize,
     in_flight_amount: Amount,

@@ -1,5 +1,7 @@
-//! Groups of decided sales: those that are decided while others of their channel are being prepared go to the store
-//! together, so that they share what a commit costs. A sale that no other follows goes at once.
+//! Groups of decided sales: those that are decided while others of their channel are being prepared or stored go to the
+//! store together, so that they share what a commit costs. A group goes when the store has answered the one before it,
+//! and no more sales wait to be decided than there are in it: so the store works on one half of the sales under way
+//! while the workers are at the other, however many there are. A sale that no other follows goes at once.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,14 +16,16 @@ use xbr_store::{Outcome, Store, StoreError, StoreFuture};
 
 use super::commit::{Committed, Decided, NOT_DURABLE, report_sale};
 use super::queue::SaleReply;
-use super::{ChannelLedger, Condition};
+use super::{Account, ChannelLedger, Condition};
 use crate::sale::Sold;
 use crate::spans::step;
 
 /// So many sales are enough: more would save little and make the first one wait.
 const ENOUGH: usize = 32;
-/// No sale waits longer for those behind it, of which one may be waiting for the market maker.
+/// No group waits longer for a next sale, which may be waiting for the market maker.
 const HOLD: Duration = Duration::from_millis(2);
+/// Nor longer in all.
+const MAX_HOLD: Duration = Duration::from_millis(10);
 
 /// A sale by which the channel has advanced, on its way to the store.
 #[derive(Debug)]
@@ -31,12 +35,24 @@ pub(super) struct Held {
     committing: Span,
 }
 
+impl Account {
+    /// Whether the store shall have the group now.
+    fn is_group_complete(&self) -> bool {
+        let (held, waiting) = (self.held.len(), self.queue.len());
+        let is_last = waiting == 0 || self.condition != Condition::Ready;
+        let is_store_free = self.in_flight == held;
+        is_last || held >= ENOUGH || (is_store_free && held >= waiting)
+    }
+}
+
 impl ChannelLedger {
     /// Takes a decided sale into its channel's group.
     pub(super) fn hold(&mut self, channel_id: ChannelId, sale: Decided, reply: SaleReply) {
         self.commit_begins(channel_id, sale.record.amount);
         let committing = step!(&sale.span, "commit");
-        self.account(channel_id).held.push(Held { sale, reply, committing });
+        let account = self.account(channel_id);
+        account.decided += 1;
+        account.held.push(Held { sale, reply, committing });
     }
 
     /// Sends a channel's group to the store unless more is about to come.
@@ -45,17 +61,26 @@ impl ChannelLedger {
         if account.held.is_empty() {
             return;
         }
-        let is_last = account.queue.is_empty() || account.condition != Condition::Ready;
-        if is_last || account.held.len() >= ENOUGH {
-            return self.release(channel_id, &ctx.address());
-        }
-        if !account.is_timed {
+        if account.is_group_complete() {
+            self.release(channel_id, &ctx.address());
+        } else if !account.is_timed {
             account.is_timed = true;
-            ctx.run_later(HOLD, move |ledger, ctx| {
-                ledger.account(channel_id).is_timed = false;
-                ledger.release(channel_id, &ctx.address());
-            });
+            self.wait_for_more(channel_id, MAX_HOLD, ctx);
         }
+    }
+
+    /// Sends a channel's group to the store when nothing was decided for a while, or when it has waited long enough.
+    fn wait_for_more(&self, channel_id: ChannelId, at_most: Duration, ctx: &mut Context<Self>) {
+        let decided = self.channels.get(&channel_id).map_or(0, |account| account.decided);
+        let then = at_most.saturating_sub(HOLD);
+        ctx.run_later(HOLD, move |ledger, ctx| {
+            let account = ledger.account(channel_id);
+            if account.decided > decided && !then.is_zero() {
+                return ledger.wait_for_more(channel_id, then, ctx);
+            }
+            account.is_timed = false;
+            ledger.release(channel_id, &ctx.address());
+        });
     }
 
     /// Sends a channel's group to the store: before anything else of the channel goes there or is read.
