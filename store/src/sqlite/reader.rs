@@ -11,26 +11,44 @@ pub(super) enum Request {
     Stop,
 }
 
-/// So many answers go together at most: the first one waits until the last one is found.
-const TOGETHER: usize = 8;
+/// So many are looked up, and answered, together at most: the first one waits until the last one is found.
+const TOGETHER: usize = 16;
 
 /// Does one look-up after the other, until it is told to stop. What came meanwhile is answered together, so that
 /// whoever asked is woken once; a lone look-up waits for nobody.
 pub(super) fn run(database: Database, requests: Receiver<Request>) {
-    let mut found = Vec::with_capacity(TOGETHER);
+    let mut jobs = Vec::with_capacity(TOGETHER);
     let mut runs = true;
     while runs && let Ok(first) = requests.recv() {
         for request in std::iter::once(first).chain(requests.try_iter()).take(TOGETHER) {
-            let Request::Job(mut job) = request else {
-                runs = false;
-                break;
-            };
-            job.run(&database);
-            found.push(job);
+            match request {
+                Request::Job(job) => jobs.push(job),
+                Request::Stop => {
+                    runs = false;
+                    break;
+                }
+            }
         }
-        found.drain(..).for_each(|job| job.answer(None));
+        look_up(&database, &mut jobs);
+        jobs.drain(..).for_each(|job| job.answer(None));
     }
     if let Err(error) = database.close() {
         tracing::warn!(%error, "closing the reading connection of the store failed");
+    }
+}
+
+/// What came together is looked up in one transaction: SQLite throws its pages away whenever it begins one after
+/// something was written.
+fn look_up(database: &Database, jobs: &mut [Box<dyn Job>]) {
+    let is_shared = jobs.len() > 1 && database.control("BEGIN").is_ok();
+    for job in jobs.iter_mut() {
+        job.run(database);
+    }
+    // An error may have ended it before.
+    if is_shared
+        && !database.is_idle()
+        && let Err(error) = database.control("COMMIT")
+    {
+        tracing::warn!(%error, "ending a reading transaction of the store failed");
     }
 }

@@ -11,10 +11,10 @@ use tempfile::TempDir;
 use xbr_core::payload::DataKey;
 use xbr_core::{Amount, ApiId, KeyId};
 
-use super::job::{Reach, job};
+use super::job::{Job, Reach, job};
 use super::rows::database_error;
 use super::vault::Vault;
-use super::{SqliteStore, connect, create, lock, schema, start};
+use super::{SqliteStore, ask, connect, create, lock, schema, start};
 use crate::operation::refused;
 use crate::{KeyLookup, KeyRecord, MasterKey, Outcome, Store, StoreError, StoreFuture};
 
@@ -52,6 +52,15 @@ impl Rig {
     /// Stops the writer until what is returned is dropped: what is called meanwhile shares the next
     /// transaction.
     fn block_writer(&self) -> mpsc::Sender<()> {
+        Self::block(|job| self.store.queue(job))
+    }
+
+    /// The same of the thread that answers look-ups.
+    fn block_reader(&self) -> mpsc::Sender<()> {
+        Self::block(|job| ask(&self.store.reader, job))
+    }
+
+    fn block(queue: impl FnOnce(Box<dyn Job>)) -> mpsc::Sender<()> {
         let (release, released) = mpsc::channel();
         let (entered, blocked) = mpsc::channel();
         let (job, _) = job(None, Reach::Any, StoreError::Closed, move |_| {
@@ -60,7 +69,7 @@ impl Rig {
             let _released: Result<(), _> = released.recv();
             Ok(())
         });
-        self.store.queue(job);
+        queue(job);
         blocked.recv().unwrap();
         release
     }
@@ -117,6 +126,29 @@ async fn a_look_up_waits_for_writes_of_its_row_only() {
     drop(blocked);
     assert!(matches!(concerned.await, Ok(KeyLookup::Retired)));
     assert_eq!(retired.await, Ok(()));
+}
+
+#[tokio::test]
+async fn look_ups_that_come_together_share_a_transaction_which_sees_all_that_was_written_before() {
+    let rig = rig();
+    // Whether a look-up has a transaction to itself.
+    let look = |is_damaged: bool| {
+        let (job, answer) = job(None, Reach::Row, StoreError::Closed, move |database| {
+            if is_damaged { Err(refused("damaged")) } else { Ok(database.is_idle()) }
+        });
+        ask(&rig.store.reader, job);
+        answer
+    };
+    rig.store.insert_key(key(1)).await.unwrap();
+    let blocked = rig.block_reader();
+    let (before, damaged) = (look(false), look(true));
+    rig.store.insert_key(key(2)).await.unwrap();
+    let (written, after) = (rig.store.key(key_id(2)), look(false));
+    drop(blocked);
+    assert_eq!((before.await, after.await), (Ok(false), Ok(false)));
+    assert!(damaged.await.is_err());
+    assert!(matches!(written.await, Ok(KeyLookup::Found(_))));
+    assert_eq!(look(false).await, Ok(true), "a lone one needs no other");
 }
 
 #[tokio::test]
