@@ -5,9 +5,7 @@
 
 use std::fmt;
 
-use blake2::Blake2bMac;
-use blake2::digest::consts::U16;
-use blake2::digest::{KeyInit, Mac};
+use blake2b_simd::{Params, State};
 use rusqlite::types::ValueRef;
 use xbr_core::KeyId;
 use xbr_core::crypto::{
@@ -54,7 +52,7 @@ impl Vault {
         table: &str,
         columns: impl IntoIterator<Item = ValueRef<'a>>,
     ) -> [u8; MAC_LEN] {
-        let mut mac = Blake2bMac::<U16>::new((&*self.mac_key).into());
+        let mut mac = Params::new().hash_length(MAC_LEN).key(&*self.mac_key).to_state();
         part(&mut mac, b'T', table.as_bytes());
         for value in columns {
             match value {
@@ -65,7 +63,9 @@ impl Vault {
                 ValueRef::Blob(bytes) => part(&mut mac, b'b', bytes),
             }
         }
-        mac.finalize().into_bytes().into()
+        let mut code = [0; MAC_LEN];
+        code.copy_from_slice(mac.finalize().as_bytes());
+        code
     }
 
     pub(super) fn seal_verifier(&self) -> Vec<u8> {
@@ -100,7 +100,7 @@ impl Vault {
 }
 
 /// One part of what a code covers: what it is, how long, and its bytes.
-fn part(mac: &mut Blake2bMac<U16>, kind: u8, bytes: &[u8]) {
+fn part(mac: &mut State, kind: u8, bytes: &[u8]) {
     mac.update(&[kind]);
     mac.update(&(bytes.len() as u64).to_be_bytes());
     mac.update(bytes);
