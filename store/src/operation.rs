@@ -105,6 +105,11 @@ impl Write {
         }
     }
 
+    /// Whether it is called ahead of the time when anybody needs it.
+    pub(crate) fn is_patient(&self) -> bool {
+        matches!(self, Self::InsertKey(_) | Self::MarkOffered { .. })
+    }
+
     /// Whether its figures contradict each other or do not fit the columns of a database.
     ///
     /// # Errors

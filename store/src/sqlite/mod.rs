@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
@@ -20,6 +21,7 @@ use xbr_core::{ApiId, ChannelId, ChannelSeq, KeyId};
 
 use self::check::Verdict;
 use self::database::Database;
+use self::gathering::Gathering;
 use self::job::{Job, Reach, job};
 use self::pending::Pending;
 use self::vault::Vault;
@@ -34,6 +36,7 @@ mod books;
 mod check;
 mod columns;
 mod database;
+mod gathering;
 mod job;
 mod lists;
 mod log;
@@ -51,6 +54,9 @@ mod tests;
 pub use backup::{Holdings, RestoreOptions, restore};
 pub use read_only::{Inspection, ReadOnlyStore, inspect};
 
+/// How long keys wait for others that come with them, where many come: short beside the time that they are made ahead.
+const GATHER: Duration = Duration::from_millis(4);
+
 /// Bytes of the header of a SQLite database.
 const HEADER_LENGTH: u64 = 100;
 
@@ -63,6 +69,7 @@ pub struct SqliteStore {
     reader: mpsc::Sender<reader::Request>,
     lister: mpsc::Sender<reader::Request>,
     pending: Arc<Pending>,
+    gathering: Arc<Gathering>,
 }
 
 impl SqliteStore {
@@ -100,7 +107,7 @@ impl SqliteStore {
     /// released; everything called later is answered with [`StoreError::Closed`].
     pub fn close(&self) -> StoreFuture<()> {
         let (done, closed) = oneshot::channel();
-        let closing = self.writer.send(Command::Close(done));
+        let closing = self.gathering.hurry(|| self.writer.send(Command::Close(done)));
         Box::pin(async move {
             if closing.is_ok() {
                 // An error says that another `close` came first, and has closed it.
@@ -142,8 +149,13 @@ impl SqliteStore {
     fn write(&self, write: Write) -> StoreFuture<()> {
         let ticket = write.subject().map(|subject| self.pending.enter(subject));
         let lost = StoreError::Unknown { reason: "the thread of the store ended".to_owned() };
+        let is_patient = write.is_patient();
         let (job, answer) = job(ticket, write.reach(), lost, move |database| database.apply(&write));
-        self.queue(job);
+        if is_patient {
+            self.command(Command::Patient(job));
+        } else {
+            self.queue(job);
+        }
         answer
     }
 
@@ -163,7 +175,11 @@ impl SqliteStore {
     }
 
     fn queue(&self, job: Box<dyn Job>) {
-        if let Err(mpsc::SendError(Command::Job(job))) = self.writer.send(Command::Job(job)) {
+        self.gathering.hurry(|| self.command(Command::Job(job)));
+    }
+
+    fn command(&self, command: Command) {
+        if let Err(mpsc::SendError(Command::Job(job) | Command::Patient(job))) = self.writer.send(command) {
             job.answer(Some(StoreError::Closed));
         }
     }
@@ -267,7 +283,7 @@ fn open(path: &Path, vault: Vault, watch: Watch) -> Result<SqliteStore, StoreErr
     let path = std::path::absolute(path).map_err(io_refused)?;
     let lock = lock(&path)?;
     let connection = open_alone(&path, &vault)?;
-    start(path, lock, connection, vault, watch)
+    start(path, lock, connection, vault, watch, Gathering::new(GATHER))
 }
 
 /// The writing connection to a store that nobody else uses, which is made where there is none, and brought up to date.
@@ -290,7 +306,9 @@ fn start(
     writing: Connection,
     vault: Vault,
     watch: Watch,
+    gathering: Gathering,
 ) -> Result<SqliteStore, StoreError> {
+    let gathering = Arc::new(gathering);
     let (reader, requests) = mpsc::channel();
     let (lister, list_requests) = mpsc::channel();
     let (writer, commands) = mpsc::channel();
@@ -308,6 +326,7 @@ fn start(
         database: writing,
         commands,
         pending: Arc::clone(&pending),
+        gathering: Arc::clone(&gathering),
         reader: reader.clone(),
         reader_thread,
         lister: lister.clone(),
@@ -316,7 +335,7 @@ fn start(
         lock,
     };
     spawn("xbr-store-write", move || work.run())?;
-    Ok(SqliteStore { path: path.into(), writer, reader, lister, pending })
+    Ok(SqliteStore { path: path.into(), writer, reader, lister, pending, gathering })
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
 use xbr_core::payload::DataKey;
 use xbr_core::{Amount, ApiId, KeyId};
 
+use super::gathering::Gathering;
 use super::job::{Job, Reach, job};
 use super::rows::database_error;
 use super::vault::Vault;
@@ -31,6 +33,11 @@ fn vault() -> Vault {
 }
 
 fn rig() -> Rig {
+    patient_rig(Duration::ZERO)
+}
+
+/// A store that waits so long for more keys where many come.
+fn patient_rig(patience: Duration) -> Rig {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("seller.db");
     let lock = lock(&path).unwrap();
@@ -44,7 +51,7 @@ fn rig() -> Rig {
         failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
     };
     connection.commit_hook(Some(hook)).unwrap();
-    let store = start(path, lock, connection, vault(), Box::new(|_| {})).unwrap();
+    let store = start(path, lock, connection, vault(), Box::new(|_| {}), Gathering::new(patience)).unwrap();
     Rig { store, commits, failures, _dir: dir }
 }
 
@@ -107,6 +114,33 @@ async fn all_that_waits_shares_one_commit_and_a_refused_job_harms_no_other() {
     }
     assert!(matches!(twice.await, Err(StoreError::Refused { .. })));
     assert_eq!(rig.commits.load(Ordering::SeqCst), 2, "one of the blocking job, one of all the others");
+}
+
+#[tokio::test]
+async fn where_many_keys_come_they_wait_for_more_until_something_comes_that_cannot_wait() {
+    let rig = patient_rig(Duration::from_secs(3600));
+    for n in 1..=10 {
+        assert_eq!(rig.store.insert_key(key(n)).await, Ok(()), "one by one none waits");
+    }
+    let blocked = rig.block_writer();
+    let many: Vec<_> = (11..=20).map(|n| rig.store.insert_key(key(n))).collect();
+    drop(blocked);
+    for answer in many {
+        assert_eq!(answer.await, Ok(()));
+    }
+    let commits = rig.commits.load(Ordering::SeqCst);
+    let mut gathered: Vec<_> = (21..=23).map(|n| rig.store.insert_key(key(n))).collect();
+    gathered.push(rig.store.mark_offered(key_id(1), 1));
+    // What waits for all writes cannot wait.
+    assert_eq!(rig.store.flush().await, Ok(()));
+    for answer in gathered {
+        assert_eq!(answer.await, Ok(()));
+    }
+    assert_eq!(rig.commits.load(Ordering::SeqCst), commits + 1);
+    // The last round had many.
+    let last = rig.store.insert_key(key(24));
+    rig.store.close().await.unwrap();
+    assert_eq!(last.await, Ok(()), "closing does not wait");
 }
 
 #[tokio::test]

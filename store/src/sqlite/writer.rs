@@ -1,7 +1,7 @@
 //! The thread that owns the writing connection. It takes everything that is queued, executes it in order
 //! within one transaction, commits, and answers: so one sync to disk serves all that came while the last one
-//! was under way, and a lone write waits for nobody. Nothing of it survives a restart but what it has
-//! committed.
+//! was under way, and a lone write waits for nobody. Keys that come in numbers are gathered for a few milliseconds, see
+//! [`gathering`](super::gathering). Nothing of it survives a restart but what it has committed.
 //!
 //! One that is refused leaves nothing behind and harms no other: a job that writes more than a row runs in a savepoint
 //! of its own.
@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::database::Database;
+use super::gathering::Gathering;
 use super::job::{Job, Reach};
 use super::pending::Pending;
 use super::reader;
@@ -31,6 +32,8 @@ const POLL: Duration = Duration::from_millis(1);
 
 pub(super) enum Command {
     Job(Box<dyn Job>),
+    /// One that can wait for others, since it was called ahead of its time.
+    Patient(Box<dyn Job>),
     /// End, and say when the files are released.
     Close(oneshot::Sender<()>),
 }
@@ -42,6 +45,7 @@ pub(super) struct Writer {
     pub(super) database: Database,
     pub(super) commands: Receiver<Command>,
     pub(super) pending: Arc<Pending>,
+    pub(super) gathering: Arc<Gathering>,
     pub(super) reader: Sender<reader::Request>,
     pub(super) reader_thread: JoinHandle<()>,
     pub(super) lister: Sender<reader::Request>,
@@ -60,6 +64,9 @@ impl Writer {
         while closing.is_none()
             && let Ok(first) = self.commands.recv()
         {
+            if matches!(first, Command::Patient(_)) {
+                self.gathering.wait();
+            }
             closing = self.collect(first, &mut round);
             self.execute(&mut round);
         }
@@ -67,13 +74,21 @@ impl Writer {
     }
 
     fn collect(&self, first: Command, round: &mut Vec<Box<dyn Job>>) -> Option<oneshot::Sender<()>> {
+        let (mut patient, mut urgent, mut closing) = (0, 0, None);
         for command in std::iter::once(first).chain(self.commands.try_iter().take(MAX_ROUND - 1)) {
-            match command {
-                Command::Job(job) => round.push(job),
-                Command::Close(done) => return Some(done),
-            }
+            let (job, count) = match command {
+                Command::Job(job) => (job, &mut urgent),
+                Command::Patient(job) => (job, &mut patient),
+                Command::Close(done) => {
+                    closing = Some(done);
+                    break;
+                }
+            };
+            round.push(job);
+            *count += 1;
         }
-        None
+        self.gathering.taken(patient, urgent);
+        closing
     }
 
     fn execute(&self, round: &mut Vec<Box<dyn Job>>) {
@@ -182,7 +197,7 @@ impl Writer {
         let mut waiting: Vec<_> = closing.into_iter().collect();
         for command in self.commands.try_iter() {
             match command {
-                Command::Job(job) => job.answer(Some(StoreError::Closed)),
+                Command::Job(job) | Command::Patient(job) => job.answer(Some(StoreError::Closed)),
                 Command::Close(done) => waiting.push(done),
             }
         }
