@@ -32,17 +32,20 @@ const PRICE: u64 = 35;
 type SaleAnswer = Result<SellReceipt, SaleReject>;
 type BoxedAnswer = LocalBoxFuture<'static, SaleAnswer>;
 
-fn ledger_with(store: &MemoryStore, reconcile: Reconcile) -> Addr<ChannelLedger> {
-    let delegate = seller_key().address();
-    ChannelLedger::new(LedgerOptions {
+fn options(store: &MemoryStore, reconcile: Reconcile) -> LedgerOptions {
+    LedgerOptions {
         store: Arc::new(store.clone()),
         clock: Arc::new(StoppedClock),
-        delegate,
+        delegate: seller_key().address(),
         reconcile,
         low_balance: Amount::from_xbr(100),
         observers: Observers::default(),
-    })
-    .start()
+        workers: 1,
+    }
+}
+
+fn ledger_with(store: &MemoryStore, reconcile: Reconcile) -> Addr<ChannelLedger> {
+    ChannelLedger::new(options(store, reconcile)).start()
 }
 
 /// A ledger that knows the channel, at seq 1 with 1000 XBR.
@@ -201,24 +204,27 @@ async fn open(gates: &mut [Option<oneshot::Sender<()>>], numbers: std::ops::Rang
 }
 
 #[actix_rt::test]
-async fn half_of_the_sales_under_way_are_stored_together_while_the_others_are_prepared() {
+async fn a_part_of_the_sales_under_way_is_stored_together_while_the_others_are_prepared() {
     pause_time();
-    let store = MemoryStore::new();
-    let ledger = ledger(&store).await;
-    let began = tokio::time::Instant::now();
-    let (mut gates, answers) = gated(&ledger, 6);
-    open(&mut gates, 0..2).await;
-    assert!(written(&store).is_empty(), "more are being prepared than are decided");
-    open(&mut gates, 2..3).await;
-    assert_eq!(written(&store), ["sale 2", "sale 3", "sale 4"]);
-    open(&mut gates, 3..4).await;
-    assert_eq!(written(&store).len(), 3, "two are being prepared");
-    open(&mut gates, 4..5).await;
-    assert_eq!(written(&store).len(), 5);
-    open(&mut gates, 5..6).await;
-    assert_eq!(written(&store).len(), 6, "the last one waits for nobody");
-    assert!(join_all(answers).await.into_iter().all(|answer| answer.is_ok()));
-    assert_eq!(began.elapsed(), Duration::ZERO, "nothing was waited for");
+    // With so many workers, how many are stored each time when six are under way.
+    for (workers, groups) in [(1, &[3, 2, 1][..]), (2, &[2, 2, 1, 1]), (6, &[1, 1, 1, 1, 1, 1])] {
+        let store = MemoryStore::new();
+        let ledger =
+            ChannelLedger::new(LedgerOptions { workers, ..options(&store, Reconcile::Surplus) }).start();
+        attach(&ledger, state(1, 1000)).await;
+        let began = tokio::time::Instant::now();
+        let (mut gates, answers) = gated(&ledger, 6);
+        let mut stored = 0;
+        for group in groups {
+            open(&mut gates, stored..stored + group - 1).await;
+            assert_eq!(written(&store).len(), stored, "{workers}: too many are being prepared");
+            stored += group;
+            open(&mut gates, stored - 1..stored).await;
+            assert_eq!(written(&store).len(), stored, "{workers}");
+        }
+        assert!(join_all(answers).await.into_iter().all(|answer| answer.is_ok()));
+        assert_eq!(began.elapsed(), Duration::ZERO, "nothing was waited for");
+    }
 }
 
 #[actix_rt::test]

@@ -65,6 +65,7 @@ async fn spawn_ledger(store: &MemoryStore) -> Addr<ChannelLedger> {
         reconcile: Reconcile::Surplus,
         low_balance: Amount::ZERO,
         observers: Observers::default(),
+        workers: 1,
     })
     .start();
     ledger.send(Load).await.unwrap().unwrap();

@@ -50,6 +50,8 @@ pub struct LedgerOptions {
     pub low_balance: Amount,
     /// Who is told what happens.
     pub observers: Observers,
+    /// How many sales are prepared at a time.
+    pub workers: usize,
 }
 
 impl std::fmt::Debug for LedgerOptions {

@@ -176,6 +176,7 @@ impl Seller {
             reconcile: self.options.reconcile,
             low_balance: self.options.low_balance,
             observers: self.options.observers.clone(),
+            workers: xbr_compute::workers(),
         };
         ChannelLedger::watched(options, DeathWatch::new(Child::Ledger, ctx.address().recipient())).start()
     }

@@ -21,6 +21,10 @@ pub fn compute() {
     }
 }
 
+pub(super) fn is_begun() -> bool {
+    HERE.with_borrow(Option::is_some)
+}
+
 /// Keeps work for this thread; gives it back when it is for the workers.
 pub(super) fn keep(work: Work) -> Option<Work> {
     HERE.with_borrow_mut(|here| match here {

@@ -33,8 +33,7 @@ type Order = (Work, Option<Port>);
 /// The way to the workers, who begin with the first computation and end with the process.
 static WORKERS: LazyLock<Sender<Order>> = LazyLock::new(|| {
     let (workers, orders) = unbounded::<Order>();
-    let count = thread::available_parallelism().map_or(1, usize::from);
-    let begun = (0..count).map_while(|number| {
+    let begun = (0..processors()).map_while(|number| {
         let (name, orders) = (format!("xbr-worker-{number}"), orders.clone());
         thread::Builder::new().name(name).spawn(move || serve(&orders)).ok()
     });
@@ -43,6 +42,19 @@ static WORKERS: LazyLock<Sender<Order>> = LazyLock::new(|| {
     }
     workers
 });
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// How many computations of this thread run at a time: as many as there are processors.
+pub fn workers() -> usize {
+    #[cfg(feature = "here")]
+    if here::is_begun() {
+        return 1;
+    }
+    processors()
+}
 
 fn serve(orders: &Receiver<Order>) {
     while let Ok(first) = orders.recv() {

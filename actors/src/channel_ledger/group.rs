@@ -1,7 +1,7 @@
 //! Groups of decided sales: those that are decided while others of their channel are being prepared or stored go to the
 //! store together, so that they share what a commit costs. A group goes when the store has answered the one before it,
-//! and no more sales wait to be decided than there are in it: so the store works on one half of the sales under way
-//! while the workers are at the other, however many there are. A sale that no other follows goes at once.
+//! and for each worker no more sales wait to be decided than there are in it: so one worker is at one half of the sales
+//! under way while the store is at the other, two workers at two thirds. A sale that no other follows goes at once.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -36,12 +36,12 @@ pub(super) struct Held {
 }
 
 impl Account {
-    /// Whether the store shall have the group now.
-    fn is_group_complete(&self) -> bool {
+    /// Whether the store shall have the group now, where so many sales are prepared at a time.
+    fn is_group_complete(&self, workers: usize) -> bool {
         let (held, waiting) = (self.held.len(), self.queue.len());
         let is_last = waiting == 0 || self.condition != Condition::Ready;
         let is_store_free = self.in_flight == held;
-        is_last || held >= ENOUGH || (is_store_free && held >= waiting)
+        is_last || held >= ENOUGH || (is_store_free && held.saturating_mul(workers) >= waiting)
     }
 }
 
@@ -57,11 +57,12 @@ impl ChannelLedger {
 
     /// Sends a channel's group to the store unless more is about to come.
     pub(super) fn release_or_wait(&mut self, channel_id: ChannelId, ctx: &mut Context<Self>) {
+        let workers = self.options.workers;
         let Some(account) = self.channels.get_mut(&channel_id) else { return };
         if account.held.is_empty() {
             return;
         }
-        if account.is_group_complete() {
+        if account.is_group_complete(workers) {
             self.release(channel_id, &ctx.address());
         } else if !account.is_timed {
             account.is_timed = true;
