@@ -141,3 +141,47 @@ impl Held {
         durable
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::{Context, Poll, Wake, Waker};
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counter(AtomicU32);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn whoever_waits_for_a_group_is_woken_once_and_has_its_answers_in_order() {
+        let (answers, stored): (Vec<_>, Vec<StoreFuture<()>>) = (0..32)
+            .map(|_| {
+                let (answer, answered) = oneshot::channel();
+                let stored: StoreFuture<()> =
+                    Box::pin(async { answered.await.unwrap_or(Err(StoreError::Closed)) });
+                (answer, stored)
+            })
+            .unzip();
+        let wakes = Arc::new(Counter::default());
+        let waker = Waker::from(wakes.clone());
+        let (mut all, mut context) = (Box::pin(all_of(stored)), Context::from_waker(&waker));
+        assert!(all.as_mut().poll(&mut context).is_pending());
+        for (number, answer) in answers.into_iter().enumerate() {
+            let failed = number == 7;
+            answer.send(if failed { Err(StoreError::Conflict) } else { Ok(()) }).unwrap();
+        }
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
+        let Poll::Ready(all) = all.as_mut().poll(&mut context) else { panic!("it still waits") };
+        let failed: Vec<_> = all.iter().map(Result::is_err).collect();
+        assert_eq!(failed, (0..32).map(|number| number == 7).collect::<Vec<_>>());
+    }
+}

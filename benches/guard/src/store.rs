@@ -1,4 +1,4 @@
-//! Committing sales to the stores. What the kernel does for it, the sync above all, does not count.
+//! Committing sales and keys to the stores. What the kernel does for it, the sync above all, does not count.
 
 use std::sync::{Arc, Barrier};
 use std::task::{Context, Wake, Waker};
@@ -6,19 +6,28 @@ use std::task::{Context, Wake, Waker};
 use futures_util::FutureExt as _;
 use tempfile::TempDir;
 use xbr_core::channel::{Channel, SaleRecord};
-use xbr_store::{MasterKey, MemoryStore, SqliteStore, Store, StoreFuture};
+use xbr_core::{Amount, ApiId, DataKey, KeyId};
+use xbr_store::{KeyRecord, MasterKey, MemoryStore, SqliteStore, Store, StoreFuture};
 
-use crate::Path;
 use crate::sale::{channel, sale};
+use crate::{Fixed, Path};
+
+/// So many keys are stored together, while so many others are noted as offered.
+const KEYS: u64 = 32;
 
 pub(crate) fn paths() -> Vec<Path> {
     let mut memory = Book::new(MemoryStore::new());
+    let sales = |store| {
+        let mut book = Book::new(store);
+        move || book.commit()
+    };
     vec![
         Path::new("commit, memory", 3000, move || {
             assert_eq!(memory.commit().now_or_never(), Some(Ok(())));
         }),
-        group("commit, sqlite", 1, 200),
-        group("commit 64, sqlite", 64, 20),
+        group("commit, sqlite", 1, 200, sales),
+        group("commit 64, sqlite", 64, 20, sales),
+        group("32 keys, sqlite", 64, 20, keys),
     ]
 }
 
@@ -44,30 +53,57 @@ impl<S: Store> Book<S> {
     }
 }
 
-/// Sales that are committed together. The store's thread takes all that has come while it was busy: it is
+/// Keys of as many APIs, each stored with the others of its time and noted as offered with those of the next.
+fn keys(store: SqliteStore) -> impl FnMut() -> StoreFuture<()> {
+    let mut written = 0;
+    move || {
+        let (round, number) = (written / (2 * KEYS), written % (2 * KEYS));
+        written += 1;
+        let made = |round: u64, number: u64| KeyId::made_at((round * KEYS + number) * 1_000_000, &Fixed);
+        match number.checked_sub(KEYS) {
+            None => store.insert_key(KeyRecord {
+                key_id: made(round, number),
+                api_id: ApiId::new(u128::from(number).to_be_bytes()),
+                key: DataKey::generate(&Fixed),
+                price: Amount::from_xbr(1),
+                created_ns: round,
+                expires_ns: None,
+                offered_ns: None,
+            }),
+            Some(number) => store.mark_offered(made(round.saturating_sub(1), number), round),
+        }
+    }
+}
+
+/// Writes that are committed together. The store's thread takes all that has come while it was busy: it is
 /// held where it answers until the next ones have come, so that a group is the same each time.
-fn group(name: &'static str, size: usize, rounds: u32) -> Path {
+fn group<W: FnMut() -> StoreFuture<()> + 'static>(
+    name: &'static str,
+    size: usize,
+    rounds: u32,
+    writes: impl Fn(SqliteStore) -> W,
+) -> Path {
     let folder = TempDir::new().unwrap();
     let master_key = MasterKey::create(folder.path().join("master")).unwrap();
-    let mut book = Book::new(SqliteStore::open(folder.path().join("seller.db"), master_key).unwrap());
+    let mut write = writes(SqliteStore::open(folder.path().join("seller.db"), master_key).unwrap());
     let gate = Arc::new(Gate(Barrier::new(2)));
     let waker = Waker::from(Arc::clone(&gate));
     let mut context = Context::from_waker(&waker);
     // One that is answered before it is asked for holds nobody.
-    let mut first = book.commit();
+    let mut first = write();
     while first.poll_unpin(&mut context).is_ready() {
-        first = book.commit();
+        first = write();
     }
     gate.0.wait();
     Path::new(name, rounds, move || {
         let _alive = (&folder, &first);
-        let mut commits: Vec<_> = (0..size).map(|_| book.commit()).collect();
+        let mut written: Vec<_> = (0..size).map(|_| write()).collect();
         let mut context = Context::from_waker(&waker);
-        assert!(commits.last_mut().unwrap().poll_unpin(&mut context).is_pending());
+        assert!(written.last_mut().unwrap().poll_unpin(&mut context).is_pending());
         // On with these, and until they are answered.
         gate.0.wait();
         gate.0.wait();
-        assert!(commits.into_iter().all(|commit| commit.now_or_never() == Some(Ok(()))));
+        assert!(written.into_iter().all(|written| written.now_or_never() == Some(Ok(()))));
     })
 }
 
