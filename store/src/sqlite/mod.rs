@@ -31,6 +31,7 @@ use crate::{
     MasterKey, Read, SalesPage, SalesQuery, Store, StoreError, StoreFuture, Transaction, Write, private_file,
 };
 
+mod audit;
 mod backup;
 mod books;
 mod check;

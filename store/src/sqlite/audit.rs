@@ -1,0 +1,223 @@
+//! Whether each index has every row of its table, and no other: what SQLite's `integrity_check` looks at beyond its
+//! `quick_check`. It goes a piece at a time, each in a transaction of its own: as long as one lasts, the log cannot be
+//! written from its beginning again, and every commit has to make it longer, which takes half as long again.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::rows::{corrupt, database_error};
+use crate::StoreError;
+
+/// So many rows are looked up at a time: some hundred milliseconds.
+const PIECE: i64 = 100_000;
+
+/// A table, whose rows have an `id`, and its indexes. Names are quoted.
+struct Table {
+    name: String,
+    indexes: Vec<Index>,
+}
+
+struct Index {
+    name: String,
+    columns: Vec<String>,
+    /// Which rows it has; `TRUE` for all.
+    rows: String,
+}
+
+/// Looks at all indexes. After each piece of it `rest` is told how long that took, and reads nothing for a while: so
+/// that a writer finds the log free, and begins it again.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] with the first one that is not right.
+pub(super) fn run(connection: &Connection, rest: &dyn Fn(Duration)) -> Result<(), StoreError> {
+    for table in tables(connection).map_err(database_error)? {
+        let lost = table.lost_row(connection, rest).map_err(database_error)?;
+        if let Some(id) = lost {
+            return Err(corrupt(format!("an index of table {} has lost row {id}", table.name)));
+        }
+        if let Some(index) = table.index_with_others(connection, rest).map_err(database_error)? {
+            return Err(corrupt(format!("index {index} has rows that table {} has not", table.name)));
+        }
+    }
+    Ok(())
+}
+
+fn tables(connection: &Connection) -> rusqlite::Result<Vec<Table>> {
+    let names: Vec<String> = connection
+        .prepare(
+            "SELECT name FROM sqlite_schema AS owner
+             WHERE type = 'table' AND 'id' IN (SELECT name FROM pragma_table_info(owner.name))",
+        )?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let tables = names.into_iter().map(|name| {
+        let indexes = indexes(connection, &name)?;
+        Ok(Table { name: quoted(&name), indexes })
+    });
+    tables.collect()
+}
+
+fn indexes(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Index>> {
+    let mut listed = connection.prepare(
+        "SELECT listed.name, iif(listed.partial, substr(own.sql, instr(own.sql, ' WHERE ') + 7), 'TRUE')
+         FROM pragma_index_list(?1) AS listed, sqlite_schema AS own
+         WHERE own.type = 'index' AND own.name = listed.name",
+    )?;
+    let mut columns = connection.prepare("SELECT name FROM pragma_index_info(?1)")?;
+    let mut indexes = Vec::new();
+    let mut rows = listed.query([table])?;
+    while let Some(row) = rows.next()? {
+        let (name, rows): (String, String) = (row.get(0)?, row.get(1)?);
+        let columns: Vec<Option<String>> =
+            columns.query_map([&name], |column| column.get(0))?.collect::<Result<_, _>>()?;
+        // One of expressions is somebody else's.
+        if let Some(columns) = columns.iter().map(|column| column.as_deref().map(quoted)).collect() {
+            indexes.push(Index { name: quoted(&name), columns, rows });
+        }
+    }
+    Ok(indexes)
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+impl Table {
+    /// A row that one of the indexes should have, and has not.
+    fn lost_row(&self, connection: &Connection, rest: &dyn Fn(Duration)) -> rusqlite::Result<Option<i64>> {
+        let Self { name, indexes } = self;
+        let is_lost: Vec<_> = indexes.iter().map(|index| index.has_lost(name)).collect();
+        let is_lost = if is_lost.is_empty() { "FALSE".to_owned() } else { is_lost.join(" OR ") };
+        let mut lost = connection.prepare(&format!(
+            "SELECT min(id) FROM {name} AS whole NOT INDEXED WHERE id BETWEEN ?1 AND ?2 AND ({is_lost})"
+        ))?;
+        // Those that are added later go into the indexes of now.
+        let ends = format!("SELECT coalesce(min(id), 1), coalesce(max(id), 0) FROM {name} NOT INDEXED");
+        let (mut first, last): (i64, i64) =
+            connection.query_row(&ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        while first <= last {
+            let until = first.saturating_add(PIECE - 1).min(last);
+            let began = Instant::now();
+            let found: Option<i64> = lost.query_row([first, until], |row| row.get(0))?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            rest(began.elapsed());
+            let Some(next) = until.checked_add(1) else { break };
+            first = next;
+        }
+        Ok(None)
+    }
+
+    /// An index that has more rows, or fewer, than the table has for it.
+    fn index_with_others(
+        &self,
+        connection: &Connection,
+        rest: &dyn Fn(Duration),
+    ) -> rusqlite::Result<Option<&str>> {
+        let Self { name: table, indexes } = self;
+        if indexes.is_empty() {
+            return Ok(None);
+        }
+        // Sums: SQLite would count the rows of whichever index is the smallest.
+        let sums = indexes.iter().map(|Index { rows, .. }| format!("coalesce(sum({rows}), 0)"));
+        let own = indexes.iter().map(|Index { name, rows, .. }| {
+            format!("(SELECT coalesce(sum(1), 0) FROM {table} INDEXED BY {name} WHERE {rows})")
+        });
+        let columns: Vec<_> = sums.chain(own).collect();
+        let all = format!("SELECT {} FROM {table} NOT INDEXED", columns.join(", "));
+        let began = Instant::now();
+        let counts: Vec<i64> = connection
+            .query_row(&all, [], |row| (0..columns.len()).map(|column| row.get(column)).collect())?;
+        let (of_table, of_indexes) = counts.split_at(indexes.len());
+        let wrong = of_table.iter().zip(of_indexes).position(|(table, index)| table != index);
+        rest(began.elapsed());
+        Ok(wrong.and_then(|position| indexes.get(position)).map(|index| index.name.as_str()))
+    }
+}
+
+impl Index {
+    /// The condition under which a row of the table, `whole`, is missing here.
+    fn has_lost(&self, table: &str) -> String {
+        let Self { name, columns, rows } = self;
+        let same: Vec<_> = columns.iter().map(|column| format!("entry.{column} IS whole.{column}")).collect();
+        let same = same.join(" AND ");
+        format!(
+            "({rows}) AND NOT EXISTS (
+                 SELECT 1 FROM {table} AS entry INDEXED BY {name}
+                 WHERE {same} AND entry.id = whole.id AND ({rows}))"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table and its indexes, as SQLite thinks that they are.
+    fn database() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        let sql =
+            "CREATE TABLE key (id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, age INTEGER, sold INTEGER);
+             CREATE INDEX key_age ON key (age, name);
+             CREATE INDEX key_unsold ON key (age) WHERE sold IS NULL;
+             WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 110000)
+             INSERT INTO key (id, name, age, sold)
+             SELECT i, randomblob(16), nullif(i % 7, 0), nullif(i % 3, 0) FROM n;";
+        connection.execute_batch(sql).unwrap();
+        connection
+    }
+
+    /// Takes an index out of the schema while something is changed, so that SQLite does not keep it up to date.
+    fn behind(connection: &Connection, index: &str, change: &str) {
+        let hidden = format!(
+            "PRAGMA writable_schema = ON;
+             CREATE TEMP TABLE hidden AS SELECT * FROM sqlite_schema WHERE name = '{index}';
+             DELETE FROM sqlite_schema WHERE name = '{index}';
+             PRAGMA writable_schema = RESET;
+             {change};
+             PRAGMA writable_schema = ON;
+             INSERT INTO sqlite_schema SELECT * FROM temp.hidden;
+             PRAGMA writable_schema = RESET;"
+        );
+        connection.execute_batch(&hidden).unwrap();
+    }
+
+    fn integrity(connection: &Connection) -> String {
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn what_is_sound_is_found_sound() {
+        let connection = database();
+        assert_eq!(indexes(&connection, "key").unwrap().len(), 3);
+        assert_eq!(run(&connection, &|_| {}), Ok(()));
+        connection.execute_batch("DELETE FROM key").unwrap();
+        assert_eq!(run(&connection, &|_| {}), Ok(()), "nothing is no damage");
+    }
+
+    #[test]
+    fn an_index_that_has_lost_a_row_or_has_another_is_named() {
+        let changes = [
+            "INSERT INTO key VALUES (110001, zeroblob(16), 3, NULL)",
+            "UPDATE key SET age = 8, sold = NULL WHERE id = 20000",
+            "UPDATE key SET sold = NULL WHERE sold = 2 AND id > 109990",
+            "DELETE FROM key WHERE id % 3 = 0 AND id > 109990",
+        ];
+        for index in ["key_age", "key_unsold"] {
+            for change in changes {
+                let connection = database();
+                behind(&connection, index, change);
+                let is_sound = index == "key_age" && change.contains("SET sold");
+                let is_overlooked_by_sqlite = index == "key_unsold" && change.contains("DELETE");
+                assert_eq!(integrity(&connection) == "ok", is_sound || is_overlooked_by_sqlite);
+                match run(&connection, &|_| {}) {
+                    Ok(()) => assert!(is_sound, "{index}: {change}"),
+                    Err(StoreError::Corrupt { what }) => assert!(!is_sound && what.contains("key"), "{what}"),
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    }
+}
