@@ -18,8 +18,8 @@ use crate::StoreError;
 /// For so long nothing is read after each piece.
 const GAP: Duration = Duration::from_millis(3);
 
-/// And so many times as long as the piece took, for others to go on, while nobody waits for what is found.
-const REST: u32 = 3;
+/// And so many times as long as the piece took, while nobody waits for what is found: it has a tenth of the time.
+const REST: u32 = 9;
 
 /// What was found, once it is.
 #[derive(Debug, Clone, Default)]
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn it_takes_its_time_until_somebody_waits_for_it() {
         let (verdict, ms) = (Verdict::default(), Duration::from_millis);
-        assert_eq!([verdict.rest(ms(0)), verdict.rest(ms(20))], [GAP, ms(60)]);
+        assert_eq!([verdict.rest(ms(0)), verdict.rest(ms(20))], [GAP, ms(180)]);
         thread::scope(|scope| {
             let waiting = scope.spawn(|| verdict.wait());
             while verdict.rest(ms(20)) != GAP {
@@ -112,7 +112,7 @@ mod tests {
             verdict.give(Err(corrupt("a page")));
             assert_eq!(waiting.join().unwrap(), verdict.so_far());
         });
-        assert_eq!(verdict.rest(ms(20)), ms(60), "nobody waits any more");
+        assert_eq!(verdict.rest(ms(20)), ms(180), "nobody waits any more");
         assert!(verdict.so_far().is_err());
     }
 }
