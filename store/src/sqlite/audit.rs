@@ -9,8 +9,8 @@ use rusqlite::Connection;
 use super::rows::{corrupt, database_error};
 use crate::StoreError;
 
-/// So many rows are looked up at a time: some hundred milliseconds.
-const PIECE: i64 = 100_000;
+/// So many rows are looked up at a time: some ten milliseconds, or a tenth of a second where sales leave no more.
+const PIECE: i64 = 10_000;
 
 /// A table, whose rows have an `id`, and its indexes. Names are quoted.
 struct Table {
