@@ -12,7 +12,7 @@ use crate::StoreError;
 /// So many rows are looked up at a time: some ten milliseconds, or a tenth of a second where sales leave no more.
 const PIECE: i64 = 10_000;
 
-/// A table, whose rows have an `id`, and its indexes. Names are quoted.
+/// A table, whose rows are numbered by `id`, and its indexes. Names are quoted.
 struct Table {
     name: String,
     indexes: Vec<Index>,
@@ -47,7 +47,8 @@ fn tables(connection: &Connection) -> rusqlite::Result<Vec<Table>> {
     let names: Vec<String> = connection
         .prepare(
             "SELECT name FROM sqlite_schema AS owner
-             WHERE type = 'table' AND 'id' IN (SELECT name FROM pragma_table_info(owner.name))",
+             WHERE type = 'table' AND 'id' IN (
+                 SELECT name FROM pragma_table_info(owner.name) WHERE pk = 1 AND type = 'INTEGER')",
         )?
         .query_map([], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
@@ -58,11 +59,14 @@ fn tables(connection: &Connection) -> rusqlite::Result<Vec<Table>> {
     tables.collect()
 }
 
+/// Those of a table that the schema makes: they have its name before theirs. What somebody added is left alone.
 fn indexes(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Index>> {
     let mut listed = connection.prepare(
         "SELECT listed.name, iif(listed.partial, substr(own.sql, instr(own.sql, ' WHERE ') + 7), 'TRUE')
          FROM pragma_index_list(?1) AS listed, sqlite_schema AS own
-         WHERE own.type = 'index' AND own.name = listed.name",
+         WHERE own.type = 'index' AND own.name = listed.name
+             AND (listed.origin <> 'c' OR listed.name GLOB ?1 || '_*')
+             AND (NOT listed.partial OR instr(own.sql, ' WHERE ') > 0)",
     )?;
     let mut columns = connection.prepare("SELECT name FROM pragma_index_info(?1)")?;
     let mut indexes = Vec::new();
@@ -93,7 +97,8 @@ impl Table {
             "SELECT min(id) FROM {name} AS whole NOT INDEXED WHERE id BETWEEN ?1 AND ?2 AND ({is_lost})"
         ))?;
         // Those that are added later go into the indexes of now.
-        let ends = format!("SELECT coalesce(min(id), 1), coalesce(max(id), 0) FROM {name} NOT INDEXED");
+        let end = |of: &str| format!("(SELECT {of}(id) FROM {name} NOT INDEXED)");
+        let ends = format!("SELECT coalesce({}, 1), coalesce({}, 0)", end("min"), end("max"));
         let (mut first, last): (i64, i64) =
             connection.query_row(&ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         while first <= last {
@@ -192,6 +197,12 @@ mod tests {
     fn what_is_sound_is_found_sound() {
         let connection = database();
         assert_eq!(indexes(&connection, "key").unwrap().len(), 3);
+        assert_eq!(run(&connection, &|_| {}), Ok(()));
+        let added = "CREATE INDEX somebodys ON key (lower(name)); CREATE INDEX others ON key (name COLLATE NOCASE);
+             CREATE INDEX key_of_others ON key (age)\nWHERE sold = 1; CREATE TABLE theirs (id TEXT, what UNIQUE);
+             INSERT INTO theirs VALUES ('a', 1), ('b', 2);";
+        connection.execute_batch(added).unwrap();
+        assert_eq!(indexes(&connection, "key").unwrap().len(), 3, "what somebody added is left alone");
         assert_eq!(run(&connection, &|_| {}), Ok(()));
         connection.execute_batch("DELETE FROM key").unwrap();
         assert_eq!(run(&connection, &|_| {}), Ok(()), "nothing is no damage");
