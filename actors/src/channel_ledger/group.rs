@@ -41,7 +41,7 @@ impl Account {
         let (held, waiting) = (self.held.len(), self.queue.len());
         let is_last = waiting == 0 || self.condition != Condition::Ready;
         let is_store_free = self.in_flight == held;
-        is_last || held >= ENOUGH || (is_store_free && held.saturating_mul(workers) >= waiting)
+        is_last || held >= ENOUGH || (is_store_free && held.saturating_mul(workers.max(1)) >= waiting)
     }
 }
 

@@ -40,15 +40,19 @@ pub(super) fn run(database: Database, requests: Receiver<Request>) {
 /// What came together is looked up in one transaction: SQLite throws its pages away whenever it begins one after
 /// something was written.
 fn look_up(database: &Database, jobs: &mut [Box<dyn Job>]) {
-    let is_shared = jobs.len() > 1 && database.control("BEGIN").is_ok();
+    if jobs.len() > 1
+        && let Err(error) = database.control("BEGIN")
+    {
+        tracing::warn!(%error, "a reading transaction of the store cannot begin");
+    }
     for job in jobs.iter_mut() {
         job.run(database);
     }
-    // An error may have ended it before.
-    if is_shared
-        && !database.is_idle()
-        && let Err(error) = database.control("COMMIT")
+    // An error may have ended it before. One that stayed open would go on showing what there is now.
+    if !database.is_idle()
+        && database.control("COMMIT").is_err()
+        && let Err(error) = database.control("ROLLBACK")
     {
-        tracing::warn!(%error, "ending a reading transaction of the store failed");
+        tracing::error!(%error, "a reading transaction of the store does not end");
     }
 }
