@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Barrier};
 use std::task::{Context, Wake, Waker};
+use std::thread;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tempfile::TempDir;
@@ -85,7 +87,9 @@ fn group<W: FnMut() -> StoreFuture<()> + 'static>(
 ) -> Path {
     let folder = TempDir::new().unwrap();
     let master_key = MasterKey::create(folder.path().join("master")).unwrap();
-    let mut write = writes(SqliteStore::open(folder.path().join("seller.db"), master_key).unwrap());
+    let store = SqliteStore::open(folder.path().join("seller.db"), master_key).unwrap();
+    wait_for_the_look_through(&store);
+    let mut write = writes(store);
     let gate = Arc::new(Gate(Barrier::new(2)));
     let waker = Waker::from(Arc::clone(&gate));
     let mut context = Context::from_waker(&waker);
@@ -105,6 +109,15 @@ fn group<W: FnMut() -> StoreFuture<()> + 'static>(
         gate.0.wait();
         assert!(written.into_iter().all(|written| written.now_or_never() == Some(Ok(()))));
     })
+}
+
+/// A thread of the store looks through it once, and would be counted with whatever runs meanwhile. That a key is unknown
+/// is said after it.
+fn wait_for_the_look_through(store: &SqliteStore) {
+    let mut unknown = store.key(KeyId::new([0; 16]));
+    while unknown.poll_unpin(&mut Context::from_waker(Waker::noop())).is_pending() {
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Where the store's thread is held: once when it has come, and once until it may go on.
