@@ -23,6 +23,7 @@ struct Index {
     columns: Vec<String>,
     /// Which rows it has; `TRUE` for all.
     rows: String,
+    is_unique: bool,
 }
 
 /// Looks at all indexes. After each piece of it `rest` is told how long that took, and reads nothing for a while: so
@@ -52,17 +53,21 @@ fn tables(connection: &Connection) -> rusqlite::Result<Vec<Table>> {
         )?
         .query_map([], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    let tables = names.into_iter().map(|name| {
+    let mut tables = Vec::new();
+    for name in names {
         let indexes = indexes(connection, &name)?;
-        Ok(Table { name: quoted(&name), indexes })
-    });
-    tables.collect()
+        if !indexes.is_empty() {
+            tables.push(Table { name: quoted(&name), indexes });
+        }
+    }
+    Ok(tables)
 }
 
 /// Those of a table that the schema makes: they have its name before theirs. What somebody added is left alone.
 fn indexes(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Index>> {
     let mut listed = connection.prepare(
-        "SELECT listed.name, iif(listed.partial, substr(own.sql, instr(own.sql, ' WHERE ') + 7), 'TRUE')
+        "SELECT listed.name, iif(listed.partial, substr(own.sql, instr(own.sql, ' WHERE ') + 7), 'TRUE'),
+             listed.\"unique\"
          FROM pragma_index_list(?1) AS listed, sqlite_schema AS own
          WHERE own.type = 'index' AND own.name = listed.name
              AND (listed.origin <> 'c' OR listed.name GLOB ?1 || '_*')
@@ -72,12 +77,12 @@ fn indexes(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Index>>
     let mut indexes = Vec::new();
     let mut rows = listed.query([table])?;
     while let Some(row) = rows.next()? {
-        let (name, rows): (String, String) = (row.get(0)?, row.get(1)?);
+        let (name, rows, is_unique): (String, String, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let columns: Vec<Option<String>> =
             columns.query_map([&name], |column| column.get(0))?.collect::<Result<_, _>>()?;
         // One of expressions is somebody else's.
         if let Some(columns) = columns.iter().map(|column| column.as_deref().map(quoted)).collect() {
-            indexes.push(Index { name: quoted(&name), columns, rows });
+            indexes.push(Index { name: quoted(&name), columns, rows, is_unique });
         }
     }
     Ok(indexes)
@@ -88,11 +93,11 @@ fn quoted(name: &str) -> String {
 }
 
 impl Table {
-    /// A row that one of the indexes should have, and has not.
+    /// A row that one of the indexes should have, and has not, or has for another one as well.
     fn lost_row(&self, connection: &Connection, rest: &dyn Fn(Duration)) -> rusqlite::Result<Option<i64>> {
         let Self { name, indexes } = self;
         let is_lost: Vec<_> = indexes.iter().map(|index| index.has_lost(name)).collect();
-        let is_lost = if is_lost.is_empty() { "FALSE".to_owned() } else { is_lost.join(" OR ") };
+        let is_lost = is_lost.join(" OR ");
         let mut lost = connection.prepare(&format!(
             "SELECT min(id) FROM {name} AS whole NOT INDEXED WHERE id BETWEEN ?1 AND ?2 AND ({is_lost})"
         ))?;
@@ -122,9 +127,6 @@ impl Table {
         rest: &dyn Fn(Duration),
     ) -> rusqlite::Result<Option<&str>> {
         let Self { name: table, indexes } = self;
-        if indexes.is_empty() {
-            return Ok(None);
-        }
         // Sums: SQLite would count the rows of whichever index is the smallest.
         let sums = indexes.iter().map(|Index { rows, .. }| format!("coalesce(sum({rows}), 0)"));
         let own = indexes.iter().map(|Index { name, rows, .. }| {
@@ -143,22 +145,35 @@ impl Table {
 }
 
 impl Index {
-    /// The condition under which a row of the table, `whole`, is missing here.
+    /// The condition under which a row of the table, `whole`, is missing here, or is one of two that must not be equal.
     fn has_lost(&self, table: &str) -> String {
-        let Self { name, columns, rows } = self;
-        let same: Vec<_> = columns.iter().map(|column| format!("entry.{column} IS whole.{column}")).collect();
-        let same = same.join(" AND ");
-        format!(
-            "({rows}) AND NOT EXISTS (
-                 SELECT 1 FROM {table} AS entry INDEXED BY {name}
-                 WHERE {same} AND entry.id = whole.id AND ({rows}))"
-        )
+        let Self { name, columns, rows, is_unique } = self;
+        let all = |relation| {
+            let columns = columns.iter().map(|column| format!("entry.{column} {relation} whole.{column}"));
+            columns.collect::<Vec<_>>().join(" AND ")
+        };
+        let entry = |which: String| {
+            format!("EXISTS (SELECT 1 FROM {table} AS entry INDEXED BY {name} WHERE {which} AND ({rows}))")
+        };
+        let own = entry(format!("{} AND entry.id = whole.id", all("IS")));
+        let lost = format!("NOT {own}");
+        let wrong = if *is_unique {
+            // Nothing is equal to a null.
+            let twin = entry(format!("{} AND entry.id <> whole.id", all("=")));
+            format!("({lost} OR {twin})")
+        } else {
+            lost
+        };
+        format!("(({rows}) AND {wrong})")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::schema;
+    use super::super::vault::Vault;
     use super::*;
+    use crate::MasterKey;
 
     /// A table and its indexes, as SQLite thinks that they are.
     fn database() -> Connection {
@@ -206,6 +221,36 @@ mod tests {
         assert_eq!(run(&connection, &|_| {}), Ok(()));
         connection.execute_batch("DELETE FROM key").unwrap();
         assert_eq!(run(&connection, &|_| {}), Ok(()), "nothing is no damage");
+    }
+
+    #[test]
+    fn every_index_of_a_store_is_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("seller.db");
+        let mut connection = Connection::open(&path).unwrap();
+        let vault = Vault::new(MasterKey::from_bytes([7; 32]));
+        schema::prepare(&mut connection, &vault).unwrap();
+        let all = "SELECT count(*) FROM sqlite_schema WHERE type = 'index'";
+        let all: u32 = connection.query_row(all, [], |row| row.get(0)).unwrap();
+        let looked_at: usize = tables(&connection).unwrap().iter().map(|table| table.indexes.len()).sum();
+        assert_eq!(u32::try_from(looked_at), Ok(all));
+        assert_eq!(run(&connection, &|_| {}), Ok(()));
+    }
+
+    #[test]
+    fn two_rows_that_must_not_be_equal_are_found() {
+        for (columns, is_sound) in [("age, name", true), ("sold, age", false), ("blank", true)] {
+            let connection = database();
+            connection.execute_batch("ALTER TABLE key ADD COLUMN blank").unwrap();
+            let made = format!(
+                "CREATE INDEX key_made ON key ({columns}); PRAGMA writable_schema = ON;
+                 UPDATE sqlite_schema SET sql = replace(sql, 'CREATE INDEX', 'CREATE UNIQUE INDEX')
+                 WHERE name = 'key_made'; PRAGMA writable_schema = RESET;"
+            );
+            connection.execute_batch(&made).unwrap();
+            assert_eq!(integrity(&connection) == "ok", is_sound, "{columns}");
+            assert_eq!(run(&connection, &|_| {}).is_ok(), is_sound, "{columns}");
+        }
     }
 
     #[test]
