@@ -3,28 +3,29 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::num::NonZeroU64;
 
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, Params, params, params_from_iter};
 use xbr_core::channel::{Channel, ChannelState, CloseRecord, OwnClose, SaleRecord};
-use xbr_core::{ApiId, ChannelId, ChannelSeq, KeyId};
+use xbr_core::{ChannelId, ChannelSeq};
 
 use super::books::Books;
 use super::check::{self, Verdict};
 use super::columns::{self, Columns};
+use super::keys::NewKeys;
 use super::rows::{StrictRow, corrupt, database_error};
 use super::vault::Vault;
 use crate::kill_point::Step;
-use crate::operation::{channel_problem, refused, standing, takes_close};
-use crate::{Evidence, KeyFilter, KeyInfo, KeyLookup, KeyRecord, StoreError, Write};
+use crate::operation::{channel_problem, standing, takes_close};
+use crate::{Evidence, StoreError, Write};
 
 #[derive(Debug)]
 pub(super) struct Database {
     connection: Connection,
-    vault: Vault,
+    pub(super) vault: Vault,
     verdict: Verdict,
     pub(super) books: Books,
+    pub(super) new_keys: NewKeys,
     /// Statements that write a row, by table and by what they do: each is put together once.
     statements: RefCell<HashMap<(&'static str, &'static str), String>>,
 }
@@ -34,8 +35,14 @@ const REPLACE: &str = "UPDATE";
 
 impl Database {
     pub(super) fn new(connection: Connection, vault: Vault, verdict: Verdict) -> Self {
-        let (books, statements) = (Books::default(), RefCell::default());
-        Self { connection, vault, verdict, books, statements }
+        let (books, new_keys, statements) = (Books::default(), NewKeys::default(), RefCell::default());
+        Self { connection, vault, verdict, books, new_keys, statements }
+    }
+
+    /// Forgets what is kept of the tables beside them: after a transaction was rolled back, they have the last word.
+    pub(super) fn forget(&self) {
+        self.books.forget();
+        self.new_keys.forget();
     }
 
     /// Whether no transaction is open.
@@ -80,74 +87,12 @@ impl Database {
         self.all("SELECT * FROM evidence ORDER BY id", [], "evidence", |row| row.evidence())
     }
 
-    pub(super) fn key(&self, key_id: KeyId) -> Result<KeyLookup, StoreError> {
-        let found = self.one(
-            "SELECT * FROM data_key WHERE key_id = ?1",
-            params![key_id.as_bytes()],
-            "data_key",
-            |row| row.key(key_id, &self.vault),
-        )?;
-        Ok(self.unless_lost(found)?.unwrap_or(KeyLookup::Unknown))
-    }
-
     /// What was found; nothing only when nothing can have been lost.
-    fn unless_lost<T>(&self, found: Option<T>) -> Result<Option<T>, StoreError> {
+    pub(super) fn unless_lost<T>(&self, found: Option<T>) -> Result<Option<T>, StoreError> {
         if found.is_none() {
             self.verdict.wait()?;
         }
         Ok(found)
-    }
-
-    pub(super) fn keys(
-        &self,
-        api_id: ApiId,
-        filter: KeyFilter,
-        limit: usize,
-    ) -> Result<Vec<KeyInfo>, StoreError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let api = api_id.as_bytes();
-        match filter {
-            KeyFilter::Unoffered { now_ns } => self.all(
-                "SELECT * FROM data_key
-                 WHERE api_id = ?1 AND sealed_key IS NOT NULL AND offered_ns IS NULL
-                     AND (expires_ns IS NULL OR expires_ns > ?2)
-                 ORDER BY created_ns, key_id LIMIT ?3",
-                params![api, columns::integer(now_ns)?, limit],
-                "data_key",
-                |row| row.key_info(),
-            ),
-            KeyFilter::Old { now_ns, made_before_ns, keep } => {
-                let newest_ns = keep.map_or(Ok(0), |keep| self.nth_newest_key_ns(api_id, keep))?;
-                self.all(
-                    "SELECT * FROM data_key
-                     WHERE api_id = ?1 AND sealed_key IS NOT NULL AND created_ns < ?2
-                         AND (expires_ns IS NULL OR expires_ns <= ?3)
-                     ORDER BY created_ns, key_id LIMIT ?4",
-                    params![
-                        api,
-                        columns::integer(made_before_ns.max(newest_ns))?,
-                        columns::integer(now_ns)?,
-                        limit
-                    ],
-                    "data_key",
-                    |row| row.key_info(),
-                )
-            }
-        }
-    }
-
-    /// When the `n`th newest key of an API was made, Unix time in ns; 0 when there are fewer.
-    fn nth_newest_key_ns(&self, api_id: ApiId, n: NonZeroU64) -> Result<u64, StoreError> {
-        // Found in the index: the rows that are passed are not looked at.
-        let created_ns = self.one(
-            "SELECT * FROM data_key WHERE id = (
-                 SELECT id FROM data_key WHERE api_id = ?1 AND sealed_key IS NOT NULL
-                 ORDER BY created_ns DESC, key_id DESC LIMIT 1 OFFSET ?2)",
-            params![api_id.as_bytes(), i64::try_from(n.get() - 1).unwrap_or(i64::MAX)],
-            "data_key",
-            |row| row.created_ns(),
-        )?;
-        Ok(created_ns.unwrap_or(0))
     }
 
     /// Executes a write within the transaction that is open.
@@ -163,15 +108,8 @@ impl Database {
             }
             Write::KeepEvidence(evidence) => self.keep_evidence(evidence),
             Write::InsertKey(record) => self.insert_key(record),
-            Write::MarkOffered { key_id, offered_ns } => {
-                let now = columns::integer(*offered_ns)?;
-                self.change_key(*key_id, "offered_ns", |offered| {
-                    if *offered == Value::Null {
-                        *offered = Value::Integer(now);
-                    }
-                })
-            }
-            Write::RetireKey(key_id) => self.change_key(*key_id, "sealed_key", |key| *key = Value::Null),
+            Write::MarkOffered { key_id, offered_ns } => self.mark_offered(*key_id, *offered_ns),
+            Write::RetireKey(key_id) => self.retire_key(*key_id),
         }
     }
 
@@ -232,31 +170,6 @@ impl Database {
 
     fn keep_evidence(&self, evidence: &Evidence) -> Result<(), StoreError> {
         self.insert("evidence", columns::evidence(evidence)?, "").map(|_| ())
-    }
-
-    fn insert_key(&self, record: &KeyRecord) -> Result<(), StoreError> {
-        let sealed = self.vault.seal(record.key_id, &record.key);
-        let added =
-            self.insert("data_key", columns::key(record, sealed)?, "ON CONFLICT (key_id) DO NOTHING")?;
-        if added > 0 { Ok(()) } else { Err(refused("the data key is in the archive already")) }
-    }
-
-    /// Changes one column of a data key. The statement names no other: SQLite would renew their indexes.
-    fn change_key(
-        &self,
-        key_id: KeyId,
-        column: &'static str,
-        change: impl FnOnce(&mut Value),
-    ) -> Result<(), StoreError> {
-        let (sql, params) = ("SELECT * FROM data_key WHERE key_id = ?1", params![key_id.as_bytes()]);
-        let found = self.one(sql, params, "data_key", |row| row.columns())?;
-        let mut columns = found.ok_or_else(|| refused("the data key is not in the archive"))?;
-        if let Some((_, value)) = columns.iter_mut().find(|(name, _)| name == column) {
-            change(value);
-        }
-        self.authenticate("data_key", &mut columns);
-        columns.retain(|(name, _)| matches!(name.as_ref(), "key_id" | "mac") || name == column);
-        self.replace("data_key", column, columns)
     }
 
     pub(super) fn channel(&self, channel_id: ChannelId) -> Result<Option<Channel>, StoreError> {
@@ -325,6 +238,11 @@ impl Database {
         self.execute(sql, params_from_iter(row.into_iter().map(|(_, value)| value)))
     }
 
+    /// The number of the row that was added last.
+    pub(super) fn last_number(&self) -> i64 {
+        self.connection.last_insert_rowid()
+    }
+
     /// Adds a row with its code, or replaces the one with the same first column.
     fn put(&self, table: &'static str, row: Columns) -> Result<(), StoreError> {
         match self.insert(table, row.clone(), "ON CONFLICT DO NOTHING")? {
@@ -336,12 +254,17 @@ impl Database {
     /// Replaces the row with the same first column, and its code.
     fn update(&self, table: &'static str, mut row: Columns) -> Result<(), StoreError> {
         self.authenticate(table, &mut row);
-        self.replace(table, REPLACE, row)
+        self.replace(table, REPLACE, row).map(|_| ())
     }
 
-    /// Replaces these columns in the row with the same first column. `what` tells apart the statements of a table.
-    fn replace(&self, table: &'static str, what: &'static str, row: Columns) -> Result<(), StoreError> {
-        let Some((first, _)) = row.first() else { return Ok(()) };
+    /// Replaces these columns in the row with the same first column; how many rows there were. `what` tells apart the statements of a table.
+    pub(super) fn replace(
+        &self,
+        table: &'static str,
+        what: &'static str,
+        row: Columns,
+    ) -> Result<usize, StoreError> {
+        let Some((first, _)) = row.first() else { return Ok(0) };
         let mut statements = self.statements.borrow_mut();
         let sql = statements.entry((table, what)).or_insert_with(|| {
             let set =
@@ -349,10 +272,10 @@ impl Database {
             let assignments: Vec<_> = row.iter().enumerate().skip(1).map(set).collect();
             format!("UPDATE {table} SET {} WHERE {first} = ?1", assignments.join(", "))
         });
-        self.execute(sql, params_from_iter(row.into_iter().map(|(_, value)| value))).map(|_| ())
+        self.execute(sql, params_from_iter(row.into_iter().map(|(_, value)| value)))
     }
 
-    fn authenticate(&self, table: &str, row: &mut Columns) {
+    pub(super) fn authenticate(&self, table: &str, row: &mut Columns) {
         let mac = self.vault.mac(table, row.iter().map(|(_, value)| ValueRef::from(value)));
         row.push((Cow::Borrowed("mac"), Value::Blob(mac.to_vec())));
     }
@@ -386,7 +309,7 @@ impl Database {
         })
     }
 
-    fn one<T>(
+    pub(super) fn one<T>(
         &self,
         sql: &str,
         params: impl Params,

@@ -39,6 +39,7 @@ mod columns;
 mod database;
 mod gathering;
 mod job;
+mod keys;
 mod lists;
 mod log;
 mod pending;

@@ -24,7 +24,8 @@ pub(super) struct Pending {
 #[derive(Debug)]
 pub(super) struct Ticket {
     pending: Arc<Pending>,
-    subject: Subject,
+    /// Of its counter.
+    index: usize,
 }
 
 impl Pending {
@@ -35,15 +36,17 @@ impl Pending {
 
     /// Counts a write in; to be called before it is queued.
     pub(super) fn enter(self: &Arc<Self>, subject: Subject) -> Ticket {
-        if let Some(counter) = self.counter(subject) {
+        let index = index(subject);
+        if let Some(counter) = self.counters.get(index) {
             counter.fetch_add(1, Ordering::AcqRel);
         }
-        Ticket { pending: Arc::clone(self), subject }
+        Ticket { pending: Arc::clone(self), index }
     }
 
     /// Whether a look-up of this row needs to wait for nothing.
     pub(super) fn is_clear(&self, subject: Subject) -> bool {
-        let waiting = self.counter(subject).is_some_and(|counter| counter.load(Ordering::Acquire) > 0);
+        let counter = self.counters.get(index(subject));
+        let waiting = counter.is_some_and(|counter| counter.load(Ordering::Acquire) > 0);
         !waiting && !self.is_unsettled()
     }
 
@@ -56,16 +59,16 @@ impl Pending {
     pub(super) fn set_unsettled(&self, unsettled: bool) {
         self.unsettled.store(unsettled, Ordering::Release);
     }
+}
 
-    fn counter(&self, subject: Subject) -> Option<&AtomicU32> {
-        let index = subject.hash() % COUNTERS as u64;
-        usize::try_from(index).ok().and_then(|index| self.counters.get(index))
-    }
+/// Of the counter of a row.
+fn index(subject: Subject) -> usize {
+    usize::try_from(subject.hash() % COUNTERS as u64).unwrap_or_default()
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if let Some(counter) = self.pending.counter(self.subject) {
+        if let Some(counter) = self.pending.counters.get(self.index) {
             counter.fetch_sub(1, Ordering::AcqRel);
         }
     }

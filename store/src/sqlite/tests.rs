@@ -197,6 +197,40 @@ async fn a_commit_that_fails_at_its_end_is_unknown_and_then_settled() {
 }
 
 #[tokio::test]
+async fn a_key_whose_commit_failed_is_forgotten_and_the_one_in_its_place_stays_as_it_is() {
+    let rig = rig();
+    rig.failures.store(1, Ordering::SeqCst);
+    assert!(rig.store.insert_key(key(1)).await.is_err());
+    assert_eq!(rig.store.insert_key(key(2)).await, Ok(()));
+    assert!(matches!(rig.store.mark_offered(key_id(1), 7).await, Err(StoreError::Refused { .. })));
+    assert!(matches!(rig.store.key(key_id(1)).await, Ok(KeyLookup::Unknown)));
+    assert!(
+        matches!(rig.store.key(key_id(2)).await, Ok(KeyLookup::Found(found)) if found.offered_ns.is_none())
+    );
+}
+
+#[tokio::test]
+async fn keys_are_noted_as_offered_once_however_many_came_after_them() {
+    let rig = rig();
+    let numbered = |n: u16| KeyId::new([n.to_be_bytes(); 8].as_flattened().try_into().unwrap());
+    let all = 0..1500;
+    let stored: Vec<_> = all.clone().map(|n| KeyRecord { key_id: numbered(n), ..key(1) }).collect();
+    for answer in stored.into_iter().map(|key| rig.store.insert_key(key)).collect::<Vec<_>>() {
+        assert_eq!(answer.await, Ok(()));
+    }
+    for offered_ns in [7, 8] {
+        let marked: Vec<_> = all.clone().map(|n| rig.store.mark_offered(numbered(n), offered_ns)).collect();
+        for answer in marked {
+            assert_eq!(answer.await, Ok(()));
+        }
+    }
+    for n in all {
+        let found = rig.store.key(numbered(n)).await;
+        assert!(matches!(found, Ok(KeyLookup::Found(found)) if found.offered_ns == Some(7)), "{n}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_written_or_read_before_a_failed_commit_is_settled() {
     let rig = rig();
     rig.store.insert_key(key(2)).await.unwrap();

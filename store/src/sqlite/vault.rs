@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use blake2b_simd::{Params, State};
+use blake2b_simd::Params;
 use rusqlite::types::ValueRef;
 use xbr_core::KeyId;
 use xbr_core::crypto::{
@@ -25,6 +25,9 @@ pub(super) const SEALED_LEN: usize = SECRETBOX_OVERHEAD + KeyId::LEN + 32;
 
 /// Bytes of the code that authenticates a row.
 pub(super) const MAC_LEN: usize = 16;
+
+/// No row has more bytes, but for what a text says: those of a sale, with 9 before each.
+const ROW: usize = 640;
 
 /// Tells the key of the codes from every other use of the master key.
 const MAC_KEY: &[u8] = b"xbr-store: the key that authenticates rows";
@@ -52,19 +55,21 @@ impl Vault {
         table: &str,
         columns: impl IntoIterator<Item = ValueRef<'a>>,
     ) -> [u8; MAC_LEN] {
-        let mut mac = Params::new().hash_length(MAC_LEN).key(&*self.mac_key).to_state();
-        part(&mut mac, b'T', table.as_bytes());
+        // Hashed as a whole: a part at a time takes twice as long.
+        let mut text = Vec::with_capacity(ROW);
+        part(&mut text, b'T', table.as_bytes());
         for value in columns {
             match value {
-                ValueRef::Null => part(&mut mac, b'n', &[]),
-                ValueRef::Integer(integer) => part(&mut mac, b'i', &integer.to_be_bytes()),
-                ValueRef::Real(real) => part(&mut mac, b'r', &real.to_be_bytes()),
-                ValueRef::Text(bytes) => part(&mut mac, b't', bytes),
-                ValueRef::Blob(bytes) => part(&mut mac, b'b', bytes),
+                ValueRef::Null => part(&mut text, b'n', &[]),
+                ValueRef::Integer(integer) => part(&mut text, b'i', &integer.to_be_bytes()),
+                ValueRef::Real(real) => part(&mut text, b'r', &real.to_be_bytes()),
+                ValueRef::Text(bytes) => part(&mut text, b't', bytes),
+                ValueRef::Blob(bytes) => part(&mut text, b'b', bytes),
             }
         }
+        let mac = Params::new().hash_length(MAC_LEN).key(&*self.mac_key).hash(&text);
         let mut code = [0; MAC_LEN];
-        code.copy_from_slice(mac.finalize().as_bytes());
+        code.copy_from_slice(mac.as_bytes());
         code
     }
 
@@ -100,10 +105,10 @@ impl Vault {
 }
 
 /// One part of what a code covers: what it is, how long, and its bytes.
-fn part(mac: &mut State, kind: u8, bytes: &[u8]) {
-    mac.update(&[kind]);
-    mac.update(&(bytes.len() as u64).to_be_bytes());
-    mac.update(bytes);
+fn part(text: &mut Vec<u8>, kind: u8, bytes: &[u8]) {
+    text.push(kind);
+    text.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+    text.extend_from_slice(bytes);
 }
 
 impl fmt::Debug for Vault {

@@ -157,7 +157,7 @@ impl Writer {
     fn commit(&self) -> Result<(), StoreError> {
         let Err(error) = self.database.control("COMMIT") else { return Ok(()) };
         if self.database.is_idle() {
-            self.database.books.forget();
+            self.database.forget();
             self.pending.set_unsettled(true);
             return Err(match error {
                 StoreError::Refused { reason } => StoreError::Unknown { reason },
@@ -169,7 +169,7 @@ impl Writer {
     }
 
     fn abandon(&self) {
-        self.database.books.forget();
+        self.database.forget();
         self.roll_back();
     }
 
