@@ -8,7 +8,6 @@
 //! here they are [`Observe`], [`Encrypt`], [`SealKey`], [`Resume`], [`Halt`], [`RotateNow`] and [`Subscribe`]. [`Pause`],
 //! [`Unpause`] and [`SetPrice`] have no counterpart there.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,15 +56,13 @@ pub struct KeySeries {
     options: SeriesOptions,
     keyring: Arc<Keyring>,
     market: Option<OfferPort>,
-    /// The current and the next key, and earlier ones that are not offered yet.
-    offers: BTreeMap<i64, LiveOffer>,
+    /// Of the current and the next key, and of others that are not offered yet, those of an earlier life among them.
+    offers: Vec<LiveOffer>,
     current: Option<KeyId>,
     subscribers: Vec<Recipient<KeyRotated>>,
     waiters: Vec<oneshot::Sender<Result<KeyId, WrapError>>>,
-    /// Counts the keys made: the order of `offers`.
-    made: i64,
-    /// Counts down the keys of an earlier life that still have to be offered.
-    recovered: i64,
+    /// The key that was made last.
+    newest: Option<KeyId>,
     failed_offers: u64,
     retired: u64,
     /// A key was wanted when too many waited for their offers.
@@ -104,14 +101,13 @@ impl KeySeries {
             options,
             keyring,
             market,
-            offers: BTreeMap::new(),
+            offers: Vec::new(),
             // What a predecessor left behind is replaced as soon as there is a key of this series' own.
             due: current.is_some(),
             current,
             subscribers: Vec::new(),
             waiters: Vec::new(),
-            made: 0,
-            recovered: 0,
+            newest: None,
             failed_offers: 0,
             retired: 0,
             is_wanted: false,
@@ -196,9 +192,9 @@ impl KeySeries {
         self.preparing = false;
         match result {
             Ok((offer, offered)) => {
-                self.made += 1;
-                self.offers.insert(self.made, LiveOffer { offer, offered: false });
-                self.note_offer(self.made, offered, ctx);
+                self.newest = Some(record.key_id);
+                self.offers.push(LiveOffer { offer, offered: false });
+                self.note_offer(record.key_id, offered, ctx);
                 let count = self.options.rotation.count;
                 self.keyring.link(record, count);
                 self.has_next = self.current.is_some();
@@ -235,7 +231,7 @@ impl KeySeries {
         self.due = false;
         self.has_next = false;
         self.rotations += 1;
-        let offered = self.offers.values().any(|live| live.offer.key_id == key_id && live.offered);
+        let offered = self.offers.iter().any(|live| live.offer.key_id == key_id && live.offered);
         let api_id = self.options.terms.api_id;
         let late = self.due_at.take().and_then(|due_at| Instant::now().checked_duration_since(due_at));
         self.arm(ctx);
@@ -265,26 +261,35 @@ impl KeySeries {
         }
     }
 
-    /// Arms the timers of the current key.
+    /// Arms the timer of the current key: the next one is made when it has come, and then it waits until that is due.
     fn arm(&mut self, ctx: &mut Context<Self>) {
         self.generation += 1;
         let generation = self.generation;
         let Some(interval) = self.options.rotation.interval else { return };
-        self.due_at = Some(Instant::now() + interval);
+        let due_at = Instant::now() + interval;
+        self.due_at = Some(due_at);
         let ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
         self.rotates_ns = Some(self.options.clock.now_ns().saturating_add(ns));
         ctx.run_later(interval - lead(interval), move |series, ctx| {
             if series.generation == generation {
                 series.prepare(ctx);
+                match due_at.saturating_duration_since(Instant::now()) {
+                    Duration::ZERO => series.come_due(generation, ctx),
+                    left => {
+                        ctx.run_later(left, move |series, ctx| series.come_due(generation, ctx));
+                    }
+                }
             }
         });
-        ctx.run_later(interval, move |series, ctx| {
-            if series.generation == generation {
-                series.due = true;
-                series.prepare(ctx);
-                series.settle(ctx);
-            }
-        });
+    }
+
+    /// The interval of a key of this generation is over.
+    fn come_due(&mut self, generation: u64, ctx: &mut Context<Self>) {
+        if self.generation == generation {
+            self.due = true;
+            self.prepare(ctx);
+            self.settle(ctx);
+        }
     }
 
     /// Forgets the keys that there are; the next one that is ready becomes current.

@@ -1,6 +1,7 @@
 //! Offers: for what a key is sold, to whom the market maker may sell it, and for how long.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -109,9 +110,9 @@ pub struct KeyOffer {
 }
 
 /// A URI, or a prefix of URIs, that an offer is for: `^([\da-z_]+\.)*([\da-z_]*)$`, which allows the empty text (all
-/// URIs) and a dot at the end.
+/// URIs) and a dot at the end. Clones share the text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct UriPrefix(String);
+pub struct UriPrefix(Arc<str>);
 
 impl UriPrefix {
     /// From a text.
@@ -127,13 +128,13 @@ impl UriPrefix {
         if !last_is_valid || !parts.all(|p| !p.is_empty() && part(p)) || text.len() > 1000 {
             return Err(TermsError::Prefix { actual: text.chars().take(100).collect() });
         }
-        Ok(Self(text))
+        Ok(Self(text.into()))
     }
 
     /// Whether a payload of the URI is covered: the URI itself, or one below it, parts compared whole. A prefix that
     /// ends in a dot, and the empty prefix, cover everything that begins with them.
     pub fn covers(&self, uri: &str) -> bool {
-        match uri.strip_prefix(self.0.as_str()) {
+        match uri.strip_prefix(&*self.0) {
             Some(rest) => {
                 rest.is_empty() || rest.starts_with('.') || self.0.is_empty() || self.0.ends_with('.')
             }

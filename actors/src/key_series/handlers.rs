@@ -128,7 +128,7 @@ impl Handler<Halt> for KeySeries {
             let _ = waiter.send(Err(WrapError::Stopped));
         }
         let Some(market) = self.market.take() else { return Box::pin(fut::ready(())) };
-        let offered = std::mem::take(&mut self.offers).into_values().filter(|live| live.offered);
+        let offered = std::mem::take(&mut self.offers).into_iter().filter(|live| live.offered);
         let api_id = self.options.terms.api_id;
         let revoked = join_all(offered.map(|live| {
             let revoke = market.revoke.clone();
@@ -218,7 +218,7 @@ impl Handler<Observe> for KeySeries {
             wrapped: self.keyring.used(),
             is_offered: self
                 .offers
-                .values()
+                .iter()
                 .any(|live| live.offered && Some(live.offer.key_id) == self.current),
             unoffered: self.unoffered(),
             failed_offers: self.failed_offers,

@@ -49,15 +49,13 @@ impl KeySeries {
         if self.market.is_none() {
             return;
         }
-        let current = self.current;
-        let newest = self.made;
-        self.offers
-            .retain(|made, live| !live.offered || Some(live.offer.key_id) == current || *made == newest);
+        let kept = [self.current, self.newest];
+        self.offers.retain(|live| !live.offered || kept.contains(&Some(live.offer.key_id)));
     }
 
     /// How many keys wait to be offered.
     pub(super) fn unoffered(&self) -> usize {
-        self.offers.values().filter(|live| !live.offered).count()
+        self.offers.iter().filter(|live| !live.offered).count()
     }
 
     /// Whether as many keys wait as may. Those whose time has passed wait no longer: nobody could buy them.
@@ -75,7 +73,7 @@ impl KeySeries {
 
     fn forget_expired_offers(&mut self) {
         let now_ns = self.options.clock.now_ns();
-        self.offers.retain(|_, live| {
+        self.offers.retain(|live| {
             let expired =
                 !live.offered && live.offer.expires_ns.is_some_and(|expires_ns| expires_ns <= now_ns);
             if expired {
@@ -91,17 +89,16 @@ impl KeySeries {
         let found = self.options.store.keys(self.options.terms.api_id, filter, MAX_RECOVERED);
         Box::pin(found.into_actor(self).map(|result, series, _| match result {
             Ok(mut keys) => {
-                let known: HashSet<_> = series.offers.values().map(|live| live.offer.key_id).collect();
+                let known: HashSet<_> = series.offers.iter().map(|live| live.offer.key_id).collect();
                 keys.retain(|key| !known.contains(&key.key_id));
                 for key in &keys {
-                    series.recovered -= 1;
                     // At the price that it was made for: a sale is judged by that one.
                     let offer = KeyOffer {
                         price: key.price,
                         expires_ns: key.expires_ns,
                         ..series.options.terms.offer(key.key_id, key.created_ns)
                     };
-                    series.offers.insert(series.recovered, LiveOffer { offer, offered: false });
+                    series.offers.push(LiveOffer { offer, offered: false });
                 }
                 keys.into_iter().map(|key| key.key_id).collect()
             }
@@ -112,15 +109,19 @@ impl KeySeries {
         }))
     }
 
-    pub(super) fn note_offer(&mut self, made: i64, result: Result<(), MarketError>, ctx: &mut Context<Self>) {
-        self.tell_offer(made, &result);
+    pub(super) fn note_offer(
+        &mut self,
+        key_id: KeyId,
+        result: Result<(), MarketError>,
+        ctx: &mut Context<Self>,
+    ) {
+        self.tell_offer(key_id, &result);
         match result {
             Ok(()) => {
                 self.backoff = backoff(self.options.terms.api_id);
-                if let Some(live) = self.offers.get_mut(&made) {
+                if let Some(live) = self.offers.iter_mut().find(|live| live.offer.key_id == key_id) {
                     live.offered = true;
-                    let noted =
-                        self.options.store.mark_offered(live.offer.key_id, self.options.clock.now_ns());
+                    let noted = self.options.store.mark_offered(key_id, self.options.clock.now_ns());
                     ctx.spawn(noted.into_actor(self).map(|result, series, _| {
                         if let Err(error) = result {
                             series.report("cannot note that a key is offered", &error);
@@ -144,13 +145,16 @@ impl KeySeries {
     }
 
     /// That there is nobody to offer to is no news.
-    fn tell_offer(&self, made: i64, result: &Result<(), MarketError>) {
-        let Some(LiveOffer { offer, .. }) = self.offers.get(&made) else { return };
+    fn tell_offer(&self, key_id: KeyId, result: &Result<(), MarketError>) {
+        let Some(LiveOffer { offer, .. }) = self.offers.iter().find(|live| live.offer.key_id == key_id)
+        else {
+            return;
+        };
         let error = match result {
             Err(MarketError::NotJoined) => return,
             result => result.as_ref().err(),
         };
-        let (api_id, key_id, price) = (offer.api_id, offer.key_id, offer.price);
+        let (api_id, price) = (offer.api_id, offer.price);
         self.options.observers.tell(|| Event::Offer { api_id, key_id, price, error: error.cloned() });
     }
 
@@ -174,20 +178,16 @@ impl KeySeries {
     ) -> ResponseActFuture<Self, usize> {
         let Some(market) = self.market.clone() else { return Box::pin(fut::ready(0)) };
         self.forget_expired_offers();
-        let picked: Vec<_> = self
-            .offers
-            .iter()
-            .filter(|(_, live)| pick(live))
-            .map(|(made, live)| (*made, live.offer.clone()))
-            .collect();
-        let attempts = futures_util::future::join_all(picked.into_iter().map(|(made, offer)| {
-            let market = market.clone();
-            async move { (made, place(&market, offer).await) }
+        let picked: Vec<_> =
+            self.offers.iter().filter(|live| pick(live)).map(|live| live.offer.clone()).collect();
+        let attempts = futures_util::future::join_all(picked.into_iter().map(|offer| {
+            let (market, key_id) = (market.clone(), offer.key_id);
+            async move { (key_id, place(&market, offer).await) }
         }));
         Box::pin(attempts.into_actor(self).map(|results, series, ctx| {
             let taken = results.iter().filter(|(_, result)| result.is_ok()).count();
-            for (made, result) in results {
-                series.note_offer(made, result, ctx);
+            for (key_id, result) in results {
+                series.note_offer(key_id, result, ctx);
             }
             taken
         }))

@@ -73,8 +73,7 @@ impl KeySeries {
     /// Takes keys out of the archive; how many have left it.
     fn retire(&self, keys: Vec<KeyInfo>) -> ResponseActFuture<Self, usize> {
         let in_use = |key: &KeyInfo| {
-            Some(key.key_id) == self.current
-                || self.offers.values().any(|live| live.offer.key_id == key.key_id)
+            Some(key.key_id) == self.current || self.offers.iter().any(|live| live.offer.key_id == key.key_id)
         };
         // An offer for ever can only be revoked where there is a market maker: until then the key stays.
         let is_stuck = |key: &KeyInfo| self.market.is_none() && is_promised(key);
