@@ -1,7 +1,7 @@
 //! The native backend: libsodium for secretbox and sealed box, the C library libsecp256k1 for signatures.
 //!
-//! The binding of libsodium returns fresh vectors only, so a box costs one copy of the ciphertext, into place
-//! behind its nonce. Each thread keeps the buffer that payloads are encoded into, up to 2 MiB of it: a fresh
+//! The binding of libsodium returns fresh vectors only, without room for what comes before a box: that of a
+//! secretbox is grown by its nonce, and moved behind it. Each thread keeps the buffer that payloads are encoded into, up to 2 MiB of it: a fresh
 //! one next to the box makes 1 MiB twice as slow, since the allocator then returns the pages to the operating
 //! system each time.
 
@@ -16,14 +16,10 @@ use secp256k1::{Message, PublicKey, Secp256k1, SecretKey, SignOnly, VerifyOnly};
 use zeroize::Zeroizing;
 
 use super::{
-    Entropy, KeyError, MAC_LEN, NONCE_LEN, OpenError, RecoverError, SEALED_BOX_OVERHEAD, SECRETBOX_OVERHEAD,
-    SealError, SignError, UserspaceEntropy, checked_parts, signature_from_parts, split_box,
+    Entropy, KeyError, MAC_LEN, NONCE_LEN, OpenError, RecoverError, SEALED_BOX_OVERHEAD, SealError,
+    SignError, UserspaceEntropy, checked_parts, signature_from_parts, split_box,
 };
-use crate::append::append;
 use crate::ids::{BuyerKey, Signature};
-
-/// From this size on, growing the vector in place is cheaper than copying it into another one.
-const LARGE: usize = 32 * 1024;
 
 /// A thread keeps no larger buffer than this for the payloads that it encodes.
 const MAX_SCRATCH: usize = 2 * 1024 * 1024;
@@ -38,16 +34,13 @@ fn init() {
 /// Encrypts with XSalsa20-Poly1305: nonce (24), tag (16), ciphertext. A nonce must never serve twice for a
 /// key.
 pub fn secretbox_seal(key: &[u8; 32], nonce: &[u8; NONCE_LEN], plaintext: &[u8]) -> Vec<u8> {
-    let mut sealed = seal_easy(key, nonce, plaintext);
-    if sealed.len() >= LARGE {
-        sealed.reserve_exact(NONCE_LEN);
-        sealed.splice(..0, *nonce);
-        return sealed;
-    }
-    let mut out = Vec::with_capacity(SECRETBOX_OVERHEAD + plaintext.len());
-    out.extend_from_slice(nonce);
-    append(&mut out, &sealed);
-    out
+    init();
+    let nonce_of_box = crypto_secretbox::Nonce::from_bytes(*nonce);
+    let mut sealed = crypto_secretbox::seal(plaintext, &nonce_of_box, &(*key).into());
+    sealed.reserve_exact(NONCE_LEN);
+    sealed.extend_from_slice(nonce);
+    sealed.rotate_right(NONCE_LEN);
+    sealed
 }
 
 /// [`secretbox_seal`] of what an encoder appends to the vector that it is given. What is in that vector
@@ -71,11 +64,6 @@ pub fn secretbox_seal_encoded<E>(
         SCRATCH.set(plaintext);
     }
     sealed
-}
-
-fn seal_easy(key: &[u8; 32], nonce: &[u8; NONCE_LEN], plaintext: &[u8]) -> Vec<u8> {
-    init();
-    crypto_secretbox::seal(plaintext, &crypto_secretbox::Nonce::from_bytes(*nonce), &(*key).into())
 }
 
 /// Opens what [`secretbox_seal`] made.
