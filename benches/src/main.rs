@@ -50,6 +50,9 @@ enum Scenario {
         /// For how many seconds
         #[arg(long, default_value_t = 10)]
         seconds: u64,
+        /// Offers are not signed
+        #[arg(long)]
+        unsigned: bool,
     },
     /// What a sale and a rotation cannot do without, without actors
     Bare {
@@ -88,8 +91,8 @@ fn main() {
             let (primitives, rows) = sell::run(rounds, sales, durable);
             json!({ "primitives": primitives, "sell": rows })
         }
-        Scenario::Rotate { series, seconds } => {
-            json!({ "rotate": rotate::run(series, Duration::from_secs(seconds)) })
+        Scenario::Rotate { series, seconds, unsigned } => {
+            json!({ "rotate": rotate::run(series, Duration::from_secs(seconds), !unsigned) })
         }
         Scenario::Bare { rounds, sales, series } => {
             let sale = bare::sales(rounds, sales, cores);

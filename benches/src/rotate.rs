@@ -69,8 +69,8 @@ fn api(number: u32) -> ApiOptions {
     ApiOptions { terms, rotation: Rotation { interval: Some(INTERVAL), count: None } }
 }
 
-/// Signs the offers on a worker, as the session with the market maker does, and takes them at once.
-struct OfferDesk(Arc<DelegateKey>);
+/// Takes offers at once. With a key it signs them first, on a worker, as the session with the market maker does.
+struct OfferDesk(Option<Arc<DelegateKey>>);
 
 impl Actor for OfferDesk {
     type Context = Context<Self>;
@@ -84,7 +84,8 @@ impl Handler<PlaceOffer> for OfferDesk {
     type Result = ResponseFuture<Result<(), MarketError>>;
 
     fn handle(&mut self, message: PlaceOffer, _: &mut Self::Context) -> Self::Result {
-        let (signer, delegate) = (self.0.clone(), self.0.address());
+        let Some(signer) = self.0.clone() else { return Box::pin(async { Ok(()) }) };
+        let delegate = signer.address();
         let provider_id = ProviderId::new("benchmark").unwrap();
         let unsigned = UnsignedOffer { offer: message.offer, delegate, provider_id };
         let signing = on_worker(move || unsigned.sign(&domain(), &*signer));
@@ -95,17 +96,17 @@ impl Handler<PlaceOffer> for OfferDesk {
     }
 }
 
-fn with_desk(market: MarketPort) -> MarketPort {
-    MarketPort { place_offer: OfferDesk(seller_key()).start().recipient(), ..market }
-}
-
 /// Lets so many durable series rotate for so long.
-pub fn run(series: u32, time: Duration) -> RotateFigures {
+pub fn run(series: u32, time: Duration, is_signed: bool) -> RotateFigures {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(database(folder.path()));
     let (seen, rotations) = channel();
     let watcher = watch(seen);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let with_desk = move |market| {
+        let desk = OfferDesk(is_signed.then(seller_key)).start();
+        MarketPort { place_offer: desk.recipient(), ..market }
+    };
     runtime.block_on(async {
         let (seller, _) = seller_in(store, api(0), with_desk).await;
         let added = stream::iter(1..series).map(|number| seller.add_api(api(number)));
