@@ -50,9 +50,10 @@ pub struct WrapFigures {
     pub nonce_ns: f64,
     /// XSalsa20-Poly1305 by libsodium.
     pub seal_ns: f64,
-    /// All three on 64 payloads, one after the other, of which each result is dropped at once: what callers do.
+    /// All three on 64 payloads, one after the other, on every core at once, each result dropped at once: what callers
+    /// do. Processor time.
     pub raw_ns: f64,
-    /// The same when the results of all 64 are kept together: what a batch does.
+    /// The same on one core, when the results of all 64 are kept together: what a batch does.
     pub raw_kept_ns: f64,
     /// One caller who awaits each.
     pub one_caller_ns: f64,
@@ -73,10 +74,17 @@ pub fn run(rounds: usize, cores: usize) -> Vec<WrapFigures> {
         terms: terms(),
         rotation: Rotation { interval: None, count: Some(u64::MAX - 1) },
     }));
-    SIZES.iter().map(|size| measure(*size, rounds, &seller, &one, &many)).collect()
+    SIZES.iter().map(|size| measure(*size, rounds, &seller, &one, &many, cores)).collect()
 }
 
-fn measure(size: usize, rounds: usize, seller: &SellerHandle, one: &Runtime, many: &Runtime) -> WrapFigures {
+fn measure(
+    size: usize,
+    rounds: usize,
+    seller: &SellerHandle,
+    one: &Runtime,
+    many: &Runtime,
+    cores: usize,
+) -> WrapFigures {
     let payload = Bytes::of(size);
     let mut rows: [Vec<f64>; 9] = Default::default();
     for _ in 0..rounds {
@@ -85,8 +93,8 @@ fn measure(size: usize, rounds: usize, seller: &SellerHandle, one: &Runtime, man
             encode(&payload),
             nonce(),
             seal(&payload),
-            raw(&payload, 1),
-            raw(&payload, MANY),
+            raw(&payload, 1, cores),
+            raw(&payload, MANY, 1),
             one.block_on(one_caller(seller, &payload)),
             per_payload,
             per_s,
@@ -152,13 +160,23 @@ fn seal(payload: &Bytes) -> f64 {
     })
 }
 
-/// The three primitives, by themselves, on as many payloads as there are callers or as a batch has. So many results are
-/// kept.
-fn raw(payload: &Bytes, kept: usize) -> f64 {
+/// The three primitives, by themselves, on as many payloads as there are callers or as a batch has, on so many cores. So
+/// many results are kept. Processor time, which a core has less of where it shares its units with another one.
+fn raw(payload: &Bytes, kept: usize, cores: usize) -> f64 {
+    let cpu = cpu_time();
+    let calls: u64 = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(|| raw_calls(payload, kept))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    (cpu_time() - cpu).as_nanos() as f64 / calls as f64
+}
+
+/// How many payloads a core has done in a while.
+fn raw_calls(payload: &Bytes, kept: usize) -> u64 {
     let payloads: Vec<_> = (0..MANY).map(|_| payload.clone()).collect();
     let key = [7; 32].into();
     let mut buffer = Vec::with_capacity(payload.0.len() + 16);
-    let (start, mut calls) = (Instant::now(), 0_u64);
+    let (start, mut calls) = (Instant::now(), 0);
     while start.elapsed() < SLICE {
         let mut results = VecDeque::with_capacity(MANY);
         for payload in black_box(&payloads) {
@@ -178,7 +196,7 @@ fn raw(payload: &Bytes, kept: usize) -> f64 {
         black_box(results);
         calls += MANY as u64;
     }
-    start.elapsed().as_nanos() as f64 / calls as f64
+    calls
 }
 
 async fn one_caller(seller: &SellerHandle, payload: &Bytes) -> f64 {
