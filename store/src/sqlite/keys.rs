@@ -44,59 +44,6 @@ impl NewKeys {
 }
 
 impl Database {
-    pub(super) fn insert_key(&self, record: &KeyRecord) -> Result<(), StoreError> {
-        let row = columns::key(record, self.vault.seal(record.key_id, &record.key))?;
-        match self.insert("data_key", row.clone(), "ON CONFLICT (key_id) DO NOTHING")? {
-            0 => Err(refused("the data key is in the archive already")),
-            _ => {
-                self.new_keys.put(record.key_id, self.last_number(), row);
-                Ok(())
-            }
-        }
-    }
-
-    /// Unless it is noted already.
-    pub(super) fn mark_offered(&self, key_id: KeyId, offered_ns: u64) -> Result<(), StoreError> {
-        let now = Value::Integer(columns::integer(offered_ns)?);
-        self.change_key(key_id, "offered_ns", |offered| {
-            if *offered == Value::Null {
-                *offered = now;
-            }
-        })
-    }
-
-    pub(super) fn retire_key(&self, key_id: KeyId) -> Result<(), StoreError> {
-        self.change_key(key_id, "sealed_key", |key| *key = Value::Null)
-    }
-
-    /// Changes one column of a data key. The statement names no other: SQLite would renew their indexes.
-    fn change_key(
-        &self,
-        key_id: KeyId,
-        column: &'static str,
-        change: impl FnOnce(&mut Value),
-    ) -> Result<(), StoreError> {
-        let (id, mut row) = match self.new_keys.take(key_id) {
-            Some(row) => row,
-            None => self.key_row(key_id)?.ok_or_else(|| refused("the data key is not in the archive"))?,
-        };
-        if let Some((_, value)) = row.iter_mut().find(|(name, _)| name == column) {
-            change(value);
-        }
-        self.authenticate("data_key", &mut row);
-        row.retain(|(name, _)| name == "mac" || name == column);
-        row.insert(0, ("id".into(), Value::Integer(id)));
-        match self.replace("data_key", column, row)? {
-            0 => Err(corrupt(format!("table data_key, row {id}: is missing"))),
-            _ => Ok(()),
-        }
-    }
-
-    fn key_row(&self, key_id: KeyId) -> Result<Option<(i64, Columns)>, StoreError> {
-        let (sql, params) = ("SELECT * FROM data_key WHERE key_id = ?1", params![key_id.as_bytes()]);
-        self.one(sql, params, "data_key", |row| Ok((row.number()?, row.columns()?)))
-    }
-
     pub(super) fn key(&self, key_id: KeyId) -> Result<KeyLookup, StoreError> {
         let found = self.one(
             "SELECT * FROM data_key WHERE key_id = ?1",
@@ -157,5 +104,58 @@ impl Database {
             |row| row.created_ns(),
         )?;
         Ok(created_ns.unwrap_or(0))
+    }
+
+    pub(super) fn insert_key(&self, record: &KeyRecord) -> Result<(), StoreError> {
+        let row = columns::key(record, self.vault.seal(record.key_id, &record.key))?;
+        match self.insert("data_key", row.clone(), "ON CONFLICT (key_id) DO NOTHING")? {
+            0 => Err(refused("the data key is in the archive already")),
+            _ => {
+                self.new_keys.put(record.key_id, self.last_number(), row);
+                Ok(())
+            }
+        }
+    }
+
+    /// Unless it is noted already.
+    pub(super) fn mark_offered(&self, key_id: KeyId, offered_ns: u64) -> Result<(), StoreError> {
+        let now = Value::Integer(columns::integer(offered_ns)?);
+        self.change_key(key_id, "offered_ns", |offered| {
+            if *offered == Value::Null {
+                *offered = now;
+            }
+        })
+    }
+
+    pub(super) fn retire_key(&self, key_id: KeyId) -> Result<(), StoreError> {
+        self.change_key(key_id, "sealed_key", |key| *key = Value::Null)
+    }
+
+    /// Changes one column of a data key. The statement names no other: SQLite would renew their indexes.
+    fn change_key(
+        &self,
+        key_id: KeyId,
+        column: &'static str,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<(), StoreError> {
+        let (id, mut row) = match self.new_keys.take(key_id) {
+            Some(row) => row,
+            None => self.key_row(key_id)?.ok_or_else(|| refused("the data key is not in the archive"))?,
+        };
+        if let Some((_, value)) = row.iter_mut().find(|(name, _)| name == column) {
+            change(value);
+        }
+        self.authenticate("data_key", &mut row);
+        row.retain(|(name, _)| name == "mac" || name == column);
+        row.insert(0, ("id".into(), Value::Integer(id)));
+        match self.replace("data_key", column, row)? {
+            0 => Err(corrupt(format!("table data_key, row {id}: is missing"))),
+            _ => Ok(()),
+        }
+    }
+
+    fn key_row(&self, key_id: KeyId) -> Result<Option<(i64, Columns)>, StoreError> {
+        let (sql, params) = ("SELECT * FROM data_key WHERE key_id = ?1", params![key_id.as_bytes()]);
+        self.one(sql, params, "data_key", |row| Ok((row.number()?, row.columns()?)))
     }
 }
