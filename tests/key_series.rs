@@ -5,6 +5,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use support::{API, StoppedClock, URI, after, buyer, every, pause_time, series};
 use tokio::time::advance;
 use xbr_actors::key_series::{
     AttachMarket, DetachMarket, Encrypt, EncryptBatch, Halt, KeyRotated, Observe, OfferPort, Pause, Resume,
-    RotateNow, SealKey, SealKeyError, SetPrice, Subscribe, Unpause,
+    RotateNow, SealKey, SealKeyError, SeriesOptions, SetPrice, Subscribe, Unpause,
 };
 use xbr_actors::messages::MarketPort;
 use xbr_actors::{Clock, KeySeries, Rotation, WrapError, Wrapped, Wrapper};
@@ -191,6 +192,31 @@ async fn a_key_that_could_not_be_offered_is_rotated_away_but_still_offered_later
     assert_ne!(first, second);
     assert_eq!(attach(&series, &market).await, 2);
     assert_eq!(with(&market, |market| market.offered()).await, [first, second]);
+}
+
+#[actix_rt::test]
+async fn a_key_that_is_being_offered_when_a_market_maker_comes_is_offered_once_it_is_taken() {
+    pause_time();
+    let (store, market) = (MemoryStore::new(), FakeMarket::default().start());
+    let options = series(Arc::new(store), every(10));
+    // A second key that waits would keep the series from making another.
+    let (series, wrapper) = KeySeries::spawn(SeriesOptions { offline_keys: NonZeroUsize::MIN, ..options });
+    let first = wrap(&wrapper).await.key_id;
+    assert_eq!(attach(&series, &market).await, 1);
+    with(&market, |market| market.hold = Some("PlaceOffer")).await;
+    advance(Duration::from_secs(9)).await;
+    settle().await;
+    // It finds the next key in the archive, not offered yet.
+    let (again, with_market) = (series.clone(), market.clone());
+    let attaching = actix_rt::spawn(async move { attach(&again, &with_market).await });
+    settle().await;
+    with(&market, FakeMarket::release).await;
+    attaching.await.unwrap();
+    settle().await;
+    assert_eq!(series.send(Observe).await.unwrap().unoffered, 0);
+    let second = key_after(&wrapper, Duration::from_secs(2)).await;
+    let third = key_after(&wrapper, Duration::from_secs(11)).await;
+    assert!(first != second && second != third, "it goes on");
 }
 
 #[actix_rt::test]

@@ -193,7 +193,10 @@ impl KeySeries {
         match result {
             Ok((offer, offered)) => {
                 self.newest = Some(record.key_id);
-                self.offers.push(LiveOffer { offer, offered: false });
+                // A market maker that came meanwhile has found it in the archive already.
+                if self.offers.iter().all(|live| live.offer.key_id != record.key_id) {
+                    self.offers.push(LiveOffer { offer, offered: false });
+                }
                 self.note_offer(record.key_id, offered, ctx);
                 let count = self.options.rotation.count;
                 self.keyring.link(record, count);
