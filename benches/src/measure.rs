@@ -52,7 +52,16 @@ impl Latency {
 
 /// The processor time that this process has used, all threads together.
 pub fn cpu_time() -> Duration {
-    let used = clock_gettime(ClockId::ProcessCPUTime);
+    used(ClockId::ProcessCPUTime)
+}
+
+/// The processor time that this thread has used.
+pub fn thread_cpu_time() -> Duration {
+    used(ClockId::ThreadCPUTime)
+}
+
+fn used(clock: ClockId) -> Duration {
+    let used = clock_gettime(clock);
     Duration::new(used.tv_sec.unsigned_abs(), u32::try_from(used.tv_nsec).unwrap_or_default())
 }
 

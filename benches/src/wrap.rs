@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libsodium_rs::crypto_secretbox;
 use serde::{Serialize, Serializer};
@@ -12,7 +12,7 @@ use xbr_actors::{ApiOptions, Rotation, SellerHandle};
 use xbr_core::cbor;
 use xbr_core::crypto::{Entropy, UserspaceEntropy};
 
-use crate::measure::{SLICE, cpu_time, median, ns_per_call};
+use crate::measure::{SLICE, cpu_time, median, ns_per_call, thread_cpu_time};
 use crate::sell::{memory_seller, terms};
 use crate::support::{API, URI};
 
@@ -53,7 +53,7 @@ pub struct WrapFigures {
     /// All three on 64 payloads, one after the other, on every core at once, each result dropped at once: what callers
     /// do. Processor time.
     pub raw_ns: f64,
-    /// The same on one core, when the results of all 64 are kept together: what a batch does.
+    /// The same on one core, when the results of all 64 are kept together: what a batch does. Processor time.
     pub raw_kept_ns: f64,
     /// One caller who awaits each.
     pub one_caller_ns: f64,
@@ -61,7 +61,7 @@ pub struct WrapFigures {
     pub many_callers_cpu_ns: f64,
     /// The same, payloads a second.
     pub many_callers_per_s: f64,
-    /// Batches of 64.
+    /// Batches of 64. Processor time.
     pub batch_ns: f64,
 }
 
@@ -161,22 +161,24 @@ fn seal(payload: &Bytes) -> f64 {
 }
 
 /// The three primitives, by themselves, on as many payloads as there are callers or as a batch has, on so many cores. So
-/// many results are kept. Processor time, which a core has less of where it shares its units with another one.
+/// many results are kept. Processor time: more of it where a core shares its units with another one.
 fn raw(payload: &Bytes, kept: usize, cores: usize) -> f64 {
-    let cpu = cpu_time();
-    let calls: u64 = std::thread::scope(|scope| {
+    let (cpu, calls) = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..cores).map(|_| scope.spawn(|| raw_calls(payload, kept))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        let done = threads.into_iter().map(|thread| thread.join().unwrap());
+        done.fold((Duration::ZERO, 0), |(cpu, calls), (its_cpu, its_calls)| {
+            (cpu + its_cpu, calls + its_calls)
+        })
     });
-    (cpu_time() - cpu).as_nanos() as f64 / calls as f64
+    cpu.as_nanos() as f64 / calls as f64
 }
 
-/// How many payloads a core has done in a while.
-fn raw_calls(payload: &Bytes, kept: usize) -> u64 {
+/// The processor time of a thread, and how many payloads it has done in that.
+fn raw_calls(payload: &Bytes, kept: usize) -> (Duration, u64) {
     let payloads: Vec<_> = (0..MANY).map(|_| payload.clone()).collect();
     let key = [7; 32].into();
     let mut buffer = Vec::with_capacity(payload.0.len() + 16);
-    let (start, mut calls) = (Instant::now(), 0);
+    let (start, cpu, mut calls) = (Instant::now(), thread_cpu_time(), 0);
     while start.elapsed() < SLICE {
         let mut results = VecDeque::with_capacity(MANY);
         for payload in black_box(&payloads) {
@@ -196,7 +198,7 @@ fn raw_calls(payload: &Bytes, kept: usize) -> u64 {
         black_box(results);
         calls += MANY as u64;
     }
-    calls
+    (thread_cpu_time() - cpu, calls)
 }
 
 async fn one_caller(seller: &SellerHandle, payload: &Bytes) -> f64 {
@@ -243,11 +245,10 @@ fn many_callers(seller: &SellerHandle, payload: &Bytes, runtime: &Runtime) -> (f
 
 async fn batch(seller: &SellerHandle, payload: &Bytes) -> f64 {
     let payloads: Vec<_> = (0..MANY).map(|_| payload.clone()).collect();
-    let start = Instant::now();
-    let mut calls = 0_u64;
+    let (start, cpu, mut calls) = (Instant::now(), thread_cpu_time(), 0_u64);
     while start.elapsed() < SLICE {
         black_box(seller.wrap_batch(API, URI, black_box(&payloads)).await.unwrap());
         calls += MANY as u64;
     }
-    start.elapsed().as_nanos() as f64 / calls as f64
+    (thread_cpu_time() - cpu).as_nanos() as f64 / calls as f64
 }

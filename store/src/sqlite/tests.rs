@@ -67,6 +67,16 @@ impl Rig {
         Self::block(|job| ask(&self.store.reader, job))
     }
 
+    /// Nothing is left of a key whose transaction was rolled back: the one that takes its place stays as it is.
+    async fn is_forgotten(&self, lost: KeyId) {
+        let next = 100;
+        assert_eq!(self.store.insert_key(key(next)).await, Ok(()));
+        assert!(matches!(self.store.mark_offered(lost, 7).await, Err(StoreError::Refused { .. })));
+        assert!(matches!(self.store.key(lost).await, Ok(KeyLookup::Unknown)));
+        let found = self.store.key(key_id(next)).await;
+        assert!(matches!(found, Ok(KeyLookup::Found(found)) if found.offered_ns.is_none()));
+    }
+
     fn block(queue: impl FnOnce(Box<dyn Job>)) -> mpsc::Sender<()> {
         let (release, released) = mpsc::channel();
         let (entered, blocked) = mpsc::channel();
@@ -260,6 +270,7 @@ async fn a_commit_that_never_began_is_refused_for_the_whole_round() {
     drop(blocked);
     assert!(matches!(bystander.await, Err(StoreError::Refused { .. })));
     assert!(matches!(orphan.await, Err(StoreError::Refused { .. })));
+    rig.is_forgotten(key_id(1)).await;
     assert_eq!(rig.store.insert_key(key(1)).await, Ok(()));
 }
 
@@ -278,7 +289,7 @@ async fn a_transaction_that_the_database_gave_up_is_refused_for_the_whole_round(
     for answer in [before, given_up, after] {
         assert!(matches!(answer.await, Err(StoreError::Refused { .. })));
     }
-    assert!(matches!(rig.store.key(key_id(1)).await, Ok(KeyLookup::Unknown)));
+    rig.is_forgotten(key_id(1)).await;
     assert_eq!(rig.store.insert_key(key(1)).await, Ok(()));
 }
 

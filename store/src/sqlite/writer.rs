@@ -137,6 +137,7 @@ impl Writer {
         self.database.control("SAVEPOINT job")?;
         if !job.run(&self.database) {
             self.is_open()?;
+            self.database.forget();
             self.database.control("ROLLBACK TO job")?;
         }
         self.database.control("RELEASE job")
