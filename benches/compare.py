@@ -61,7 +61,7 @@ def median_of(all_of_them: list[Any]) -> Any:
         return {key: median_of([one[key] for one in all_of_them]) for key in first}
     if isinstance(first, list):
         return [median_of(list(column)) for column in zip(*all_of_them, strict=True)]
-    if isinstance(first, bool) or not isinstance(first, int | float):
+    if isinstance(first, bool) or not isinstance(first, int | float) or all(one == first for one in all_of_them):
         return first
     return statistics.median(all_of_them)
 
