@@ -1,9 +1,9 @@
 //! The native backend: libsodium for secretbox and sealed box, the C library libsecp256k1 for signatures.
 //!
 //! The binding of libsodium returns fresh vectors only, without room for what comes before a box: that of a
-//! secretbox is grown by its nonce, and moved behind it. Each thread keeps the buffer that payloads are encoded into, up to 2 MiB of it: a fresh
-//! one next to the box makes 1 MiB twice as slow, since the allocator then returns the pages to the operating
-//! system each time.
+//! secretbox is grown by its nonce, and moved behind it. Each thread keeps the buffer that payloads are encoded
+//! into, up to 2 MiB of it: a fresh one next to the box makes 1 MiB twice as slow, since the allocator then
+//! returns the pages to the operating system each time.
 
 use std::cell::Cell;
 use std::fmt;
