@@ -13,13 +13,14 @@ use xbr_core::wire::{CloseReceipt, CloseRequest, SellReceipt, SellRequest};
 use xbr_core::{Address, Amount, ApiId, KeyId, ProviderId, Value};
 
 use crate::closing::{Close, CloseError, CloseOptions, CloseReport};
+use crate::directory::Directory;
 use crate::key_series::KeyRotated;
 use crate::market_maker::{MarketMaker, MarketOptions};
 use crate::messages::{CloseChannel, MarketError, MarketPort, Publish, Sell};
 use crate::options::{ApiError, ApiOptions, SellerLimits, SellerOptions};
 use crate::seller::{
-    AddApi, Balance, BalanceError, ChannelReport, Directory, MarketFactory, Observe, OnRotate, PauseApi,
-    RemoveApi, ResumeApi, RotateApi, Seller, SellerState, SellerStatus, SetLimits, SetPrice, Start, Stop,
+    AddApi, Balance, BalanceError, ChannelReport, MarketFactory, Observe, OnRotate, PauseApi, RemoveApi,
+    ResumeApi, RotateApi, Seller, SellerState, SellerStatus, SetLimits, SetPrice, Start, Stop,
 };
 use crate::start::StartError;
 use crate::wrapper::{WrapError, Wrapped, Wrapper};
@@ -177,7 +178,7 @@ impl SellerHandle {
     /// # Errors
     /// [`WrapError::UnknownApi`].
     pub fn wrapper(&self, api_id: ApiId) -> Result<Wrapper, WrapError> {
-        self.directory.load().get(&api_id).cloned().ok_or(WrapError::UnknownApi { api_id })
+        self.directory.beside(api_id).get(&api_id).cloned().ok_or(WrapError::UnknownApi { api_id })
     }
 
     /// Encrypts a payload with the API's current key, on the caller's thread.
@@ -191,7 +192,7 @@ impl SellerHandle {
         payload: &T,
     ) -> Result<Wrapped, WrapError> {
         // A look at the directory, not a share of it: callers on many threads would count their shares against each other.
-        let directory = self.directory.load();
+        let directory = self.directory.beside(api_id);
         directory.get(&api_id).ok_or(WrapError::UnknownApi { api_id })?.wrap(uri, payload).await
     }
 

@@ -14,6 +14,7 @@
 mod backoff;
 mod channel_ledger;
 pub mod closing;
+mod directory;
 mod handle;
 mod in_flight;
 pub mod key_series;

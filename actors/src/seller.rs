@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use arc_swap::ArcSwap;
 use backon::ExponentialBackoff;
 use lru::LruCache;
 use tokio::sync::{oneshot, watch};
@@ -23,6 +22,7 @@ use xbr_store::KeyRecord;
 
 use crate::backoff;
 use crate::channel_ledger::{ChannelLedger, LedgerOptions};
+use crate::directory::Directory;
 use crate::in_flight::InFlight;
 use crate::key_series::{KeySeries, OfferPort, SeriesOptions};
 use crate::keyring::Keyring;
@@ -31,7 +31,6 @@ use crate::observer::Event;
 use crate::options::{ApiOptions, SellerOptions};
 use crate::start::StartError;
 use crate::watch::{Child, ChildDied, DeathWatch};
-use crate::wrapper::Wrapper;
 
 mod apis;
 mod lifecycle;
@@ -57,9 +56,6 @@ pub type MarketFactory = Box<dyn FnMut(Option<MarketWatch>) -> MarketPort>;
 /// To be kept by the actor that a [`MarketFactory`] makes, as a field: its drop tells the seller that it died.
 #[derive(Debug)]
 pub struct MarketWatch(#[expect(dead_code, reason = "its drop is what matters")] DeathWatch);
-
-/// What every wrapper of a seller is found by. Swapped as a whole when an API comes or goes.
-pub(crate) type Directory = Arc<ArcSwap<HashMap<ApiId, Wrapper>>>;
 
 /// The actor; see the module.
 pub struct Seller {

@@ -1,7 +1,5 @@
 //! Adding and removing APIs, and telling what there is.
 
-use std::collections::HashMap;
-
 use super::*;
 use crate::channel_ledger;
 use crate::key_series::{self, Halt, KeyRotated, Pause, RotateNow, SeriesOptions, Subscribe, Unpause};
@@ -10,13 +8,6 @@ use crate::options::ApiError;
 use crate::wrapper::WrapError;
 
 impl Seller {
-    /// Changes what every handle finds: the wrapper of each API.
-    fn change_directory(&self, change: impl FnOnce(&mut HashMap<ApiId, Wrapper>)) {
-        let mut wrappers = HashMap::clone(&self.directory.load());
-        change(&mut wrappers);
-        self.directory.store(Arc::new(wrappers));
-    }
-
     fn add(&mut self, options: ApiOptions, ctx: &Context<Self>) -> Result<Arc<Keyring>, ApiError> {
         options.check()?;
         let api_id = options.terms.api_id;
@@ -40,7 +31,7 @@ impl Seller {
         let wrapper = KeySeries::wrapper_of(&options, keyring.clone());
         let api = Api { options, keyring: keyring.clone(), series, incarnation, on_rotate: Vec::new() };
         self.apis.insert(api_id, api);
-        self.change_directory(|wrappers| drop(wrappers.insert(api_id, wrapper)));
+        self.directory.insert(api_id, wrapper);
         Ok(keyring)
     }
 }
@@ -64,7 +55,7 @@ impl Handler<RemoveApi> for Seller {
 
     fn handle(&mut self, message: RemoveApi, _: &mut Self::Context) -> Self::Result {
         let Some(api) = self.apis.remove(&message.0) else { return Box::pin(async { false }) };
-        self.change_directory(|wrappers| drop(wrappers.remove(&message.0)));
+        self.directory.remove(message.0);
         Box::pin(async move {
             // A series that has died has nothing to revoke any more.
             let _ = api.series.send(Halt).await;
