@@ -41,7 +41,7 @@ pub struct RotateFigures {
     pub resident_mb: f64,
 }
 
-/// Notes when keys rotate.
+/// Notes when keys rotate, on the seller's thread: another one would be woken for each of them.
 struct Watcher(Sender<(ApiId, Instant)>);
 
 impl Actor for Watcher {
@@ -101,17 +101,18 @@ pub fn run(series: u32, time: Duration, is_signed: bool) -> RotateFigures {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(database(folder.path()));
     let (seen, rotations) = channel();
-    let watcher = watch(seen);
+    let (ready, watcher) = channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let with_desk = move |market| {
         let desk = OfferDesk(is_signed.then(seller_key)).start();
+        ready.send(Watcher(seen.clone()).start().recipient()).unwrap();
         MarketPort { place_offer: desk.recipient(), ..market }
     };
     runtime.block_on(async {
         let (seller, _) = seller_in(store, api(0), with_desk).await;
         let added = stream::iter(1..series).map(|number| seller.add_api(api(number)));
         added.buffer_unordered(ADDED_AT_ONCE).try_collect::<()>().await.unwrap();
-        subscribe(&seller, series, &watcher).await;
+        subscribe(&seller, series, &watcher.recv().unwrap()).await;
         // What adding them has stirred up settles.
         tokio::time::sleep(2 * INTERVAL).await;
         let mut last: HashMap<_, _> = rotations.try_iter().collect();
@@ -129,18 +130,6 @@ pub fn run(series: u32, time: Duration, is_signed: bool) -> RotateFigures {
             resident_mb: resident_mb(),
         }
     })
-}
-
-/// A watcher on a thread of its own.
-fn watch(seen: Sender<(ApiId, Instant)>) -> Recipient<KeyRotated> {
-    let (ready, made) = channel();
-    std::thread::spawn(move || {
-        actix_rt::System::new().block_on(async move {
-            ready.send(Watcher(seen).start().recipient()).unwrap();
-            std::future::pending::<()>().await;
-        });
-    });
-    made.recv().unwrap()
 }
 
 async fn subscribe(seller: &SellerHandle, series: u32, watcher: &Recipient<KeyRotated>) {
