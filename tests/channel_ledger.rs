@@ -276,31 +276,6 @@ async fn strict_reconciling_takes_what_the_reference_takes() {
     assert!(commit(&ledger, &nth(1)).await.is_ok());
 }
 
-/// What the market maker shows counts a free sale that is under way when the ledger sees the channel first.
-#[actix_rt::test]
-async fn a_sale_under_way_when_the_channel_is_adopted_is_sold_or_another_in_its_place() {
-    for (xbr, price) in [(700, 0), (665, PRICE)] {
-        let store = MemoryStore::new();
-        let ledger = ledger_with(&store, Reconcile::Surplus);
-        attach(&ledger, state(7, 700)).await;
-        let commit = |request: SellRequest| {
-            let prepared = PreparedSale { price: Amount::from_xbr(price), ..prepared(&request) };
-            let preparing = std::future::ready(Ok(prepared)).boxed();
-            let answer = ledger.send(CommitSale { request, preparing });
-            async move { answer.await.unwrap().map(|sold| sold.receipt.to_value()) }
-        };
-        let first = sale(KEY, state(7, xbr), price);
-        let another = sale(KeyId::new([9; 16]), state(7, xbr), price);
-        let (sold, other) = futures_util::join!(commit(first.clone()), commit(another));
-        assert!(matches!(other, Err(SaleReject::UnexpectedSeq { expected: 8, .. })), "{other:?}");
-        assert_eq!(commit(first).await.unwrap(), sold.unwrap());
-        assert!(commit(sale(KEY, state(8, xbr - PRICE), PRICE)).await.is_ok());
-        let channel = status(&ledger).await.channel;
-        assert_eq!((channel.sales, channel.earned), (2, Amount::from_xbr(PRICE + price)));
-        assert_eq!(channel.surplus, Amount::ZERO);
-    }
-}
-
 #[actix_rt::test]
 async fn a_refused_write_fails_what_was_decided_upon_it_and_all_can_be_repeated() {
     let store = MemoryStore::new();

@@ -5,9 +5,7 @@
 //!
 //! 1. a state counts only with the market maker's signature over exactly that state;
 //! 2. `seq` strictly rises and `balance` never does; a gap in `seq` and a balance below what is expected favour the
-//!    seller and are taken, the surplus being booked ([`Reconcile::Strict`] refuses them, as the reference does). The
-//!    state that a channel was adopted at was not signed here: the first sale may have its `seq`
-//!    ([`Channel::is_signed`]);
+//!    seller and are taken, the surplus being booked ([`Reconcile::Strict`] refuses them, as the reference does);
 //! 3. the amount is at least the price of the key;
 //! 4. an identical repeat gets the stored receipt, the same `seq` with anything else is refused;
 //! 5. after a final close is signed nothing more is sold, and an identical close is signed identically;
@@ -94,10 +92,6 @@ pub struct Channel {
     pub surplus: Amount,
     /// Number of sales countersigned here.
     pub sales: u64,
-    /// Whether a sale or close was countersigned here, so that `state` is one that both sides have signed. Before that
-    /// the market maker's figures may have counted a free sale that was under way, which they do not show, and of which
-    /// nothing came.
-    pub is_signed: bool,
     /// The final close that the market maker asked for, once it is signed.
     pub closed: Option<CloseRecord>,
     /// The final close that was signed to be sent to the market maker, the last one.
@@ -254,7 +248,6 @@ impl Channel {
             earned: Amount::ZERO,
             surplus: Amount::ZERO,
             sales: 0,
-            is_signed: false,
             closed: None,
             own_close: None,
             reconciliation: Reconciliation::Equal,
@@ -285,8 +278,7 @@ impl Channel {
         }
         let next = u64::from(self.state.seq.value()) + 1;
         let actual = claim.state.seq;
-        let is_first = !self.is_signed && actual == self.state.seq;
-        if !is_first && !seq_follows(next, actual, reconcile) {
+        if !seq_follows(next, actual, reconcile) {
             let proven = SaleReject::UnexpectedSeq { expected: next, actual };
             return Err(if claim.signed { proven } else { SaleReject::UnprovenSeq });
         }
@@ -394,12 +386,6 @@ impl Channel {
             return Reconciliation::Equal;
         }
         match ours.balance.checked_sub(theirs.balance) {
-            // A free sale that was counted when the channel was adopted, and of which nothing came.
-            Some(unconfirmed)
-                if !self.is_signed && !self.restored && unconfirmed.is_zero() && theirs.seq < ours.seq =>
-            {
-                Reconciliation::Equal
-            }
             Some(_) if theirs.seq >= ours.seq && self.restored => Reconciliation::Outdated { ours, theirs },
             Some(unconfirmed) if theirs.seq >= ours.seq => {
                 Reconciliation::Ahead { gap: u64::from(theirs.seq.value() - ours.seq.value()), unconfirmed }
@@ -409,7 +395,6 @@ impl Channel {
     }
 
     fn advance(&mut self, state: ChannelState, surplus: Amount) {
-        self.is_signed = true;
         if self.state != state {
             self.state = state;
             self.reconciliation = Reconciliation::Equal;

@@ -12,14 +12,10 @@ pub(crate) const PRICE: u128 = 10;
 /// What a sale that is taken must be.
 pub(crate) fn check_sale(before: &Channel, claim: &SaleClaim, surplus: Amount, reconcile: Reconcile) {
     assert!(claim.signed, "rule 1");
-    // The state that a channel was adopted at was not signed.
-    let is_first = !before.is_signed && claim.state.seq == before.state.seq;
-    assert!(claim.state.seq > before.state.seq || is_first, "rule 2");
-    assert!(claim.state.balance <= before.state.balance, "rule 2");
+    assert!(claim.state.seq > before.state.seq && claim.state.balance <= before.state.balance, "rule 2");
     let paid = claim.amount.checked_add(surplus).unwrap();
     assert_eq!(before.state.balance.checked_sub(paid), Some(claim.state.balance), "rule 2");
-    let is_next = is_first || claim.state.seq.value() == before.state.seq.value() + 1;
-    let exact = surplus.is_zero() && is_next;
+    let exact = surplus.is_zero() && claim.state.seq.value() == before.state.seq.value() + 1;
     assert!(exact || reconcile == Reconcile::Surplus, "rule 2, strict");
     assert!(claim.amount >= Amount::from_units(PRICE), "rule 3");
     assert!(!matches!(before.reconciliation, Reconciliation::Behind { .. }), "rule 6");

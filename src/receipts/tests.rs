@@ -137,26 +137,6 @@ async fn a_file_is_right_as_it_was_exported() {
     }
 }
 
-/// The state that a channel was adopted at was not signed; every later one was.
-#[tokio::test]
-async fn only_the_first_sale_may_have_the_number_of_the_state_before_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("seller.db");
-    let store = SqliteStore::open(&path, MasterKey::from_bytes([1; 32])).unwrap();
-    store.attach_channel(Channel::adopt(terms(1), at(3, 900))).await.unwrap();
-    store.commit_sale(sale(1, at(3, 900), at(3, 900), 0, 0)).await.unwrap();
-    store.commit_sale(sale(1, at(3, 900), at(4, 865), 35, 0)).await.unwrap();
-    let mut file = Vec::new();
-    let reader = ReadOnlyStore::open(&path, MasterKey::from_bytes([1; 32])).unwrap();
-    export(&reader, None, Format::Json, &mut file).unwrap();
-    let text = String::from_utf8(file).unwrap();
-    assert_eq!(check(&text).findings, []);
-    let mut lines: Vec<&str> = text.lines().collect();
-    lines.insert(2, lines[1]);
-    let found = check(&lines.join("\n")).findings;
-    assert!(found.iter().any(|it| it.line == 3 && it.problem == RowProblem::Sequence), "{found:?}");
-}
-
 #[tokio::test]
 async fn every_change_of_a_field_is_found_in_its_row() {
     let (text, _) = exported(Format::Json).await;

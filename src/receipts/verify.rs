@@ -217,15 +217,7 @@ fn csv_error(error: csv::Error) -> VerifyError {
 struct Account {
     terms: ChannelTerms,
     state: ChannelState,
-    /// Whether it is one that both sides have signed, not the one that the channel was adopted at.
-    is_signed: bool,
     is_closed: bool,
-}
-
-impl Account {
-    fn new(terms: ChannelTerms, state: ChannelState) -> Self {
-        Self { terms, state, is_signed: false, is_closed: false }
-    }
 }
 
 struct Checker {
@@ -297,7 +289,7 @@ impl Checker {
         self.verdict.market_makers.insert(terms.market_maker);
         self.verdict.sellers.insert(terms.delegate);
         let channel_id = terms.channel_id;
-        if self.channels.insert(channel_id, Account::new(terms, state)).is_some() {
+        if self.channels.insert(channel_id, Account { terms, state, is_closed: false }).is_some() {
             self.note(RowProblem::ChannelAgain(channel_id));
         }
         Ok(())
@@ -306,9 +298,7 @@ impl Checker {
     fn sale(&mut self, sale: &SaleRecord) {
         self.verdict.held.sales += 1;
         self.add(sale.amount, sale.surplus);
-        let is_first = self.channels.get(&sale.channel_id).is_some_and(|account| !account.is_signed);
-        let is_lower = sale.state.seq < sale.before.seq;
-        if is_lower || !is_first && sale.state.seq == sale.before.seq {
+        if sale.state.seq <= sale.before.seq {
             self.note(RowProblem::Sequence);
         }
         if sale.sealed_key.len() != SEALED_KEY_LEN {
@@ -361,8 +351,7 @@ impl Checker {
         if account.state != before {
             problems.push(RowProblem::NotContiguous { expected: account.state, actual: before });
         }
-        (account.state, account.is_signed) = (state, true);
-        account.is_closed |= is_final;
+        (account.state, account.is_closed) = (state, account.is_closed || is_final);
         let message = account.terms.state(state.seq, state.balance, is_final);
         let signers = [
             ("market maker", account.terms.market_maker, message.recover(&market_maker)),

@@ -169,8 +169,8 @@ pub(crate) fn channel_problem(channel: &Channel) -> Option<&'static str> {
 pub(crate) fn sale_problem(record: &SaleRecord) -> Option<&'static str> {
     if record.sealed_key.len() != SEALED_KEY_LEN {
         Some("a sale's sealed key is not 80 bytes")
-    } else if record.state.seq < record.before.seq {
-        Some("a sale's sequence number falls")
+    } else if record.state.seq <= record.before.seq {
+        Some("a sale's sequence number does not rise")
     } else if !adds_up(record.before.balance, &[record.state.balance, record.amount, record.surplus]) {
         Some("a sale's amount and surplus are not the difference of the balances")
     } else {
@@ -192,13 +192,9 @@ pub(crate) fn close_problem(record: &CloseRecord) -> Option<&'static str> {
 /// The channel that a sale may be booked on.
 ///
 /// # Errors
-/// [`StoreError::Conflict`] when it is closed, or does not stand where the sale was decided upon, or has a signed state
-/// at the sale's sequence number.
+/// [`StoreError::Conflict`] when it is closed, or does not stand where the sale was decided upon.
 pub(crate) fn takes_sale(channel: Option<Channel>, record: &SaleRecord) -> Result<Channel, StoreError> {
-    let rises = record.state.seq > record.before.seq;
-    standing(channel, record.before)
-        .filter(|channel| !channel.is_closed() && (rises || !channel.is_signed))
-        .ok_or(StoreError::Conflict)
+    standing(channel, record.before).filter(|channel| !channel.is_closed()).ok_or(StoreError::Conflict)
 }
 
 /// The channel that a close may be booked on. After an own close only the same end is one.

@@ -81,11 +81,6 @@ fn channel() -> Channel {
     channel_at(state(5, 100u8))
 }
 
-/// There as well, and signed.
-fn signed() -> Channel {
-    Channel { is_signed: true, ..channel() }
-}
-
 fn closed() -> Channel {
     let mut channel = channel();
     close(&mut channel, &CloseClaim { state: state(5, 100u8), is_final: true, signed: true });
@@ -110,11 +105,11 @@ fn a_sale_is_refused_for_the_first_reason_that_applies() {
         ("closed", halted(closed()), unsigned(5, 101), SaleReject::ChannelClosed),
         ("halted", halted(channel()), unsigned(5, 101), SaleReject::ChannelHalted),
         // Without a signature no figures are told.
-        ("seq, unsigned", signed(), unsigned(5, 101), SaleReject::UnprovenSeq),
+        ("seq, unsigned", channel(), unsigned(5, 101), SaleReject::UnprovenSeq),
         ("balance, unsigned", channel(), unsigned(6, 92), SaleReject::UnprovenBalance),
         (
             "seq",
-            signed(),
+            channel(),
             claim(state(5, 101u8), low),
             SaleReject::UnexpectedSeq { expected: 6, actual: ChannelSeq::new(5) },
         ),
@@ -205,62 +200,9 @@ fn extreme_figures_neither_wrap_nor_panic() {
     assert_eq!(decide(at(u32::MAX - 1, max), at(u32::MAX, max), Amount::ZERO), commit(Amount::ZERO));
     assert!(decide(at(0, Amount::ZERO), at(1, max), max).is_err());
     assert!(decide(at(0, max), at(1, max), max).is_err());
-    assert_eq!(decide(at(u32::MAX, max), at(u32::MAX, max), Amount::ZERO), commit(Amount::ZERO));
     let last = SaleReject::UnexpectedSeq { expected: 1 << 32, actual: ChannelSeq::new(u32::MAX) };
-    let sold = Channel { is_signed: true, ..channel_at(at(u32::MAX, max)) };
-    let again = claim(at(u32::MAX, max), Amount::ZERO);
-    assert_eq!(sold.decide_sale(&again, Amount::ZERO, None, Reconcile::Surplus), Err(last));
+    assert_eq!(decide(at(u32::MAX, max), at(u32::MAX, max), Amount::ZERO), Err(last));
     assert!(decide(at(u32::MAX, max), at(0, max), Amount::ZERO).is_err());
-}
-
-/// The market maker's figures count a free sale that is under way, and do not show it: it may come, or nothing of it.
-#[test]
-fn the_first_sale_may_have_the_number_that_the_channel_was_adopted_at() {
-    let seq = Err(SaleReject::UnexpectedSeq { expected: 6, actual: ChannelSeq::new(5) });
-    let commit = Ok(SaleDecision::Commit { surplus: Amount::ZERO });
-    for first in [claim(state(5, 100u8), Amount::ZERO), claim(state(5, 90u8), units(10))] {
-        for mode in [Reconcile::Surplus, Reconcile::Strict] {
-            let decide = |channel: &Channel, claim: &SaleClaim, prior: Option<&SaleRecord>| {
-                channel.decide_sale(claim, claim.amount, prior, mode)
-            };
-            let unsigned = SaleClaim { signed: false, ..first.clone() };
-            assert_eq!(decide(&channel(), &unsigned, None), Err(SaleReject::InvalidSignature));
-            let mut more = first.clone();
-            more.state.balance = units(101);
-            assert!(matches!(decide(&channel(), &more, None), Err(SaleReject::UnexpectedBalance { .. })));
-            let mut sold = channel();
-            let stored = record(&sold, &first, Amount::ZERO);
-            assert_eq!(decide(&sold, &first, None), commit);
-            sold.apply_sale(&stored);
-            assert_eq!((sold.state, sold.sales), (first.state, 1));
-            assert_eq!(decide(&sold, &first, Some(&stored)), Ok(SaleDecision::Replay));
-            let another = SaleClaim { key_id: KeyId::new([0; 16]), ..first.clone() };
-            assert_eq!(decide(&sold, &another, Some(&stored)), seq, "one sale a number");
-            // A close signs the state as well.
-            let mut ended = channel();
-            let end = |is_final| CloseClaim { state: ended.state, is_final, signed: true };
-            let (shown, last) = (end(false), end(true));
-            close(&mut ended, &shown);
-            assert_eq!(decide(&ended, &first, None), seq);
-            close(&mut ended, &last);
-            assert_eq!(decide(&ended, &first, None), Err(SaleReject::ChannelClosed));
-            assert_eq!(decide(&halted(channel()), &first, None), Err(SaleReject::ChannelHalted));
-        }
-    }
-}
-
-/// Nothing came of the free sale, and the market maker shows the number before it.
-#[test]
-fn a_number_that_nobody_signed_may_be_taken_back() {
-    let mut fresh = channel();
-    assert_eq!(fresh.reconcile(state(4, 100u8)), Reconciliation::Equal);
-    let behind = |theirs| Reconciliation::Behind { ours: state(5, 100u8), theirs };
-    for more in [state(4, 101u8), state(6, 101u8)] {
-        assert_eq!(channel().reconcile(more), behind(more), "not with more");
-    }
-    let shown = CloseClaim { state: fresh.state, is_final: false, signed: true };
-    close(&mut fresh, &shown);
-    assert_eq!(fresh.reconcile(state(4, 100u8)), behind(state(4, 100u8)), "signed since");
 }
 
 #[test]
@@ -338,7 +280,7 @@ fn the_market_makers_figures_are_ahead_behind_or_equal() {
         ("seq equal, balance above", state(5, 101u8), behind(state(5, 101u8))),
         ("seq ahead, balance above", state(6, 101u8), behind(state(6, 101u8))),
     ] {
-        let mut channel = signed();
+        let mut channel = channel();
         assert_eq!(channel.reconcile(theirs), expected, "{name}");
         let sells = channel
             .decide_sale(&claim(state(6, 90u8), units(10)), units(10), None, Reconcile::Surplus)

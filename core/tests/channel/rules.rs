@@ -78,8 +78,6 @@ fn starts() -> impl Strategy<Value = ChannelState> {
 /// A channel and what it has sold, checked at every step.
 struct Model {
     channel: Channel,
-    /// Whether anything was signed.
-    signed: bool,
     mode: Reconcile,
     sold: BTreeMap<u32, SaleRecord>,
 }
@@ -106,17 +104,6 @@ impl Model {
         }
     }
 
-    /// The first signature of a channel may be at the sequence number that it was adopted at.
-    fn begins(&self, to: ChannelState, amount: Amount) -> bool {
-        let (from, sum) = (self.channel.state, to.balance.checked_add(amount));
-        !self.signed
-            && from.seq == to.seq
-            && match self.mode {
-                Reconcile::Strict => sum == Some(from.balance),
-                Reconcile::Surplus => sum.is_some_and(|sum| sum <= from.balance),
-            }
-    }
-
     fn sale(&mut self, claim: &SaleClaim, price: Amount) -> Result<(), TestCaseError> {
         let prior = self.sold.get(&claim.state.seq.value());
         let decision = self.channel.decide_sale(claim, price, prior, self.mode);
@@ -131,7 +118,7 @@ impl Model {
             && !matches!(self.channel.reconciliation, Reconciliation::Behind { .. })
             && claim.signed
             && claim.amount >= price
-            && (self.follows(claim.state, claim.amount) || self.begins(claim.state, claim.amount));
+            && self.follows(claim.state, claim.amount);
         prop_assert_eq!(matches!(decision, Ok(SaleDecision::Replay)), repeated, "rule 4");
         prop_assert_eq!(
             matches!(decision, Ok(SaleDecision::Commit { .. })),
@@ -143,7 +130,6 @@ impl Model {
             prop_assert!(prior.is_none(), "one sale a sequence number");
             let record = record(&self.channel, claim, surplus);
             self.channel.apply_sale(&record);
-            self.signed = true;
             let again = self.channel.decide_sale(claim, price, Some(&record), self.mode);
             prop_assert_eq!(again, Ok(SaleDecision::Replay));
             self.sold.insert(record.state.seq.value(), record);
@@ -159,7 +145,6 @@ impl Model {
                 prop_assert!(claim.state == ours || self.follows(claim.state, Amount::ZERO));
                 prop_assert!(self.mode == Reconcile::Surplus || claim.state == ours, "strict");
                 self.channel.apply_close(&close_record(&self.channel, claim, surplus));
-                self.signed = true;
                 let again = self.channel.decide_close(claim, self.mode);
                 prop_assert_eq!(matches!(again, Ok(CloseDecision::Replay)), claim.is_final);
                 prop_assert!(again.is_ok());
@@ -231,22 +216,20 @@ proptest! {
         actions in prop::collection::vec(actions(), 1..60),
     ) {
         let mode = if strict { Reconcile::Strict } else { Reconcile::Surplus };
-        let mut model = Model { channel: channel_at(start), signed: false, mode, sold: BTreeMap::new() };
+        let mut model = Model { channel: channel_at(start), mode, sold: BTreeMap::new() };
         for action in &actions {
-            let (before, was_signed) = (model.channel.clone(), model.signed);
+            let before = model.channel.clone();
             model.act(action)?;
             let now = &model.channel;
             prop_assert!(now.state.seq >= before.state.seq, "rule 2");
             prop_assert!(now.state.balance <= before.state.balance, "rule 2");
             if now.sales > before.sales {
-                prop_assert!(now.state.seq > before.state.seq || !was_signed, "rule 2");
-                prop_assert!(before.closed.is_none(), "rule 7");
+                prop_assert!(now.state.seq > before.state.seq && before.closed.is_none(), "rules 2 and 7");
             }
             prop_assert!(now.earned >= before.earned && now.surplus >= before.surplus);
             let sum = now.state.balance.checked_add(now.earned).and_then(|sum| sum.checked_add(now.surplus));
             prop_assert_eq!(sum, Some(start.balance), "adopted = state + earned + surplus");
             prop_assert_eq!(now.sales, model.sold.len() as u64);
-            prop_assert_eq!(now.is_signed, model.signed);
             prop_assert!(mode == Reconcile::Surplus || now.surplus.is_zero());
             if before.closed.is_some() {
                 prop_assert_eq!(&now.closed, &before.closed, "the final close stays");

@@ -182,8 +182,6 @@ impl Database {
     fn whole(&self, (mut channel, is_closed): (Channel, bool)) -> Result<Channel, StoreError> {
         let channel_id = channel.terms.channel_id;
         let id = params![channel_id.as_bytes()];
-        channel.is_signed =
-            channel.sales > 0 || self.any("SELECT 1 FROM channel_close WHERE channel_id = ?1 LIMIT 1", id)?;
         channel.closed = self.one(
             "SELECT * FROM channel_close WHERE channel_id = ?1 AND is_final = 1",
             id,

@@ -159,7 +159,7 @@ impl<'a> StrictRow<'a> {
             .filter_map(|(index, name)| Some((name, self.row.get_ref(index).ok()?)))
     }
 
-    /// A channel, with no word on its closes, nor on whether one that is not final is signed, and on what the market maker shows, and whether it is closed.
+    /// A channel, with no word on its closes and on what the market maker shows, and whether it is closed.
     pub(super) fn channel(&self) -> Result<(Channel, bool), StoreError> {
         let channel = Channel {
             terms: ChannelTerms {
@@ -177,7 +177,6 @@ impl<'a> StrictRow<'a> {
             earned: self.amount("earned")?,
             surplus: self.amount("surplus")?,
             sales: self.integer("sales")?,
-            is_signed: false,
             closed: None,
             own_close: None,
             reconciliation: Reconciliation::Equal,

@@ -36,7 +36,6 @@ for_each_store!(
     attaching_again_changes_nothing,
     a_sale_and_the_state_after_it_come_together,
     a_sale_on_another_state_leaves_nothing,
-    the_first_sale_may_have_the_number_of_the_adopted_state,
     a_failed_sale_fails_the_pipeline_behind_it,
     writes_take_effect_in_call_order_unpolled,
     a_final_close_ends_a_channel,
@@ -108,26 +107,6 @@ async fn a_sale_on_another_state_leaves_nothing(store: &dyn Store) {
     }
     assert_eq!(only_channel(store).await, channel(1));
     assert_eq!(store.sale(channel_id(1), ChannelSeq::new(5)).await.unwrap(), None);
-}
-
-async fn the_first_sale_may_have_the_number_of_the_adopted_state(store: &dyn Store) {
-    let start = state(1, DEPOSIT);
-    for (n, balance) in [(1, DEPOSIT), (2, DEPOSIT - 50)] {
-        let first = sale(n, start, state(1, balance));
-        let mut expected = channel(n);
-        store.attach_channel(channel(n)).await.unwrap();
-        store.commit_sale(first.clone()).await.unwrap();
-        expected.apply_sale(&first);
-        assert_eq!(store.channels().await.unwrap().pop(), Some(expected));
-        assert_eq!(store.sale(channel_id(n), start.seq).await.unwrap(), Some(first.clone()));
-        let again = sale(n, first.state, state(1, balance));
-        assert_eq!(store.commit_sale(again).await, Err(StoreError::Conflict), "one sale a number");
-        store.commit_sale(sale(n, first.state, state(2, balance - 10))).await.unwrap();
-    }
-    store.attach_channel(channel(3)).await.unwrap();
-    store.commit_close(close(3, start, start, false)).await.unwrap();
-    let after = sale(3, start, state(1, DEPOSIT - 50));
-    assert_eq!(store.commit_sale(after).await, Err(StoreError::Conflict), "a close has signed it");
 }
 
 async fn a_failed_sale_fails_the_pipeline_behind_it(store: &dyn Store) {
@@ -232,7 +211,7 @@ async fn contradictory_records_are_refused(store: &dyn Store) {
     short.sealed_key.pop();
     let mut free = nth_sale(1, 1);
     free.amount = units(0);
-    for record in [short, free, sale(1, start, state(0, DEPOSIT - 2))] {
+    for record in [short, free, sale(1, start, state(1, DEPOSIT - 2))] {
         assert!(is_refused(store.commit_sale(record).await));
     }
     assert!(is_refused(store.commit_close(close(1, start, state(0, DEPOSIT), true)).await));
