@@ -119,7 +119,7 @@ def sell_tables(rounds: int) -> Iterator[tuple[str, str]]:
         theirs.append(reference("--rounds", 3)["sell"])
         slow.append(reference("--rounds", 1, "--sells", 40, "--without-coincurve")["sell"])
         for cores, measured in ours.items():
-            # So many that the beginning and the end, when fewer than 64 are in flight, do not count.
+            # So many that the beginning and the end, when fewer than 64 are in flight, count little.
             measured.append(figures("sell", "--rounds", 1, "--sales", 20_000, cores=cores))
             floor = figures("bare", "--rounds", 1, "--sales", 20_000 // cores, "--series", 100, cores=cores)
             bare[cores].append(floor["sale"])

@@ -191,7 +191,8 @@ impl SellerHandle {
         uri: &str,
         payload: &T,
     ) -> Result<Wrapped, WrapError> {
-        // A look at the directory, not a share of it: callers on many threads would count their shares against each other.
+        // A look at the directory, not a share of it: callers on many threads would count their shares against each
+        // other.
         let directory = self.directory.beside(api_id);
         directory.get(&api_id).ok_or(WrapError::UnknownApi { api_id })?.wrap(uri, payload).await
     }

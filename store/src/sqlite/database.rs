@@ -257,7 +257,8 @@ impl Database {
         self.replace(table, REPLACE, row).map(|_| ())
     }
 
-    /// Replaces these columns in the row with the same first column; how many rows there were. `what` tells apart the statements of a table.
+    /// Replaces these columns in the row with the same first column; how many rows there were. `what` tells apart the
+    /// statements of a table.
     pub(super) fn replace(
         &self,
         table: &'static str,

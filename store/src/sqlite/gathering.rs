@@ -18,7 +18,7 @@ const LONGEST: u32 = 4;
 
 #[derive(Debug)]
 pub(super) struct Gathering {
-    /// How long the writer waits at most, where no more than many came.
+    /// How long the writer waits at most, unless very many came.
     patience: Duration,
     /// The writer, once it has waited.
     writer: OnceLock<Thread>,
