@@ -2,7 +2,7 @@
 //! channel states, and the Keccak-256 hash that addresses and EIP-712 are made of.
 //!
 //! Two backends with identical signatures do the work: [`native`] (libsodium and libsecp256k1; the default)
-//! and [`portable`] (pure Rust). The functions of the one that serves are re-exported here; with both
+//! and `portable` (pure Rust). The functions of the one that serves are re-exported here; with both
 //! features on that is the native one, and tests check each against the other. Nothing here keeps state
 //! that a result depends on.
 
