@@ -12,8 +12,8 @@ use xbr_core::ApiId;
 
 use crate::wrapper::Wrapper;
 
-/// A power of two. Empty they take 6 KiB together.
-const PARTS: usize = 64;
+/// A prime, so that every bit of an id counts. Empty they take 6 KiB together.
+const PARTS: usize = 61;
 
 type Part = HashMap<ApiId, Wrapper>;
 
@@ -47,7 +47,7 @@ impl Directory {
         self.part(api_id).store(Arc::new(part));
     }
 
-    /// By all bytes of the id: some say only when it was made, or are the same in all.
+    /// By all of the id: some of its bytes say only when it was made, or are the same in all.
     fn part(&self, api_id: ApiId) -> &ArcSwap<Part> {
         let fold = |fold: usize, byte: &u8| fold.wrapping_mul(31).wrapping_add(usize::from(*byte));
         let number = api_id.as_bytes().iter().fold(0, fold) % PARTS;

@@ -56,8 +56,8 @@ mod tests;
 pub use backup::{Holdings, RestoreOptions, restore};
 pub use read_only::{Inspection, ReadOnlyStore, inspect};
 
-/// How long keys wait for others that come with them, where many come; up to four times as long where very many do. Short
-/// beside the time that they are made ahead.
+/// How long keys wait for others that come with them, where many come; up to four times as long where very many do.
+/// Short beside the time that they are made ahead, unless their interval is a few hundredths of a second.
 const GATHER: Duration = Duration::from_millis(4);
 
 /// Bytes of the header of a SQLite database.

@@ -1,6 +1,6 @@
 //! The thread that owns the writing connection. It takes everything that is queued, executes it in order
 //! within one transaction, commits, and answers: so one sync to disk serves all that came while the last one
-//! was under way, and a lone write waits for nobody. Keys that come in numbers are gathered for a few milliseconds, see
+//! was under way, and a lone write waits for nobody. Keys that come in numbers are gathered a little, see
 //! [`gathering`](super::gathering). Nothing of it survives a restart but what it has committed.
 //!
 //! One that is refused leaves nothing behind and harms no other: a job that writes more than a row runs in a savepoint
